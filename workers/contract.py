@@ -1,0 +1,252 @@
+"""What the dashboard and the workers agree on: names, inputs, outputs, records.
+
+Plain dataclasses with simple fields, safe to import inside a workflow. Nothing
+here ever holds a secret: a run carries a Vault path and a version.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from extraction.connection import Options, Target
+from extraction.selection import Selection
+
+TASK_QUEUE = "extraction"
+RUN_WORKFLOW = "ExtractRun"
+CHECK_WORKFLOW = "CheckConnection"
+
+# Redis. One stream for all runs; per run a hash with the latest record of every
+# shard attempt and a short stream with its events. All three are written by one
+# script, so that a reader sees a consistent cut.
+STREAM = "surveyor:stream"
+STREAM_LENGTH = 20_000
+EVENTS_LENGTH = 2_000
+RUN_KEYS_TTL = 24 * 3600
+
+
+def state_key(run_id: str) -> str:
+    """Hash: `<shard>:<attempt>` -> Progress as JSON; `plan` -> PlanRecord as JSON."""
+    return f"surveyor:run:{run_id}"
+
+
+def events_key(run_id: str) -> str:
+    """Stream: the run's events, each under the id it has in STREAM."""
+    return f"surveyor:events:{run_id}"
+
+
+def workflow_id(run_id: str) -> str:
+    return f"run-{run_id}"
+
+
+def seq_of(stream_id: str) -> int:
+    """A stream id `ms-n` as one rising number: ms × 1000 + n."""
+    ms, _, n = stream_id.partition("-")
+    return int(ms) * 1000 + min(int(n or 0), 999)
+
+
+@dataclass(frozen=True)
+class CredentialRef:
+    path: str
+    version: int
+
+
+@dataclass(frozen=True)
+class Source:
+    connection_id: str
+    connection_name: str
+    target: Target
+    credential: CredentialRef
+    options: Options
+
+
+@dataclass(frozen=True)
+class RunInput:
+    run_id: str
+    source: Source
+    selection: Selection
+    started_by: str = ""
+
+
+@dataclass(frozen=True)
+class ShardPlan:
+    """`total` counts relations, 0 for a shard of schema-level batches."""
+
+    id: int
+    label: str
+    total: int
+    first_batch: int
+    batches: int
+
+
+@dataclass(frozen=True)
+class PlanResult:
+    """`plan` is the path of `plan-<sha>.json` relative to the storage root."""
+
+    plan: str
+    relations: int
+    schemas: int
+    batches: int
+    server_version: str
+    shards: list[ShardPlan]
+
+
+@dataclass(frozen=True)
+class ShardInput:
+    run: RunInput
+    plan: str
+    shard: ShardPlan
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a shard or a run asked of the source."""
+
+    sessions: int = 0
+    statements: int = 0
+    server_seconds: float = 0.0
+    rows: int = 0
+    bytes: int = 0
+
+
+@dataclass(frozen=True)
+class ShardResult:
+    """`ledger` is the path of `ledger-<sha>.json` relative to the storage root."""
+
+    shard: int
+    ledger: str
+    done: int
+    load: Load
+
+
+@dataclass(frozen=True)
+class FinishInput:
+    """`at` is the workflow's time, ISO 8601: the manifest must not read a clock."""
+
+    run: RunInput
+    plan: str
+    ledgers: list[str]
+    at: str
+    load: Load
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """Readers open `snapshots/<run>/manifest.json` only if its sha256 is `manifest`."""
+
+    status: Literal["succeeded", "partial"]
+    manifest: str
+    counts: dict[str, int]
+    completeness: dict[str, int]
+    load: Load
+
+
+@dataclass(frozen=True)
+class SweepInput:
+    run_id: str
+
+
+@dataclass(frozen=True)
+class CheckInput:
+    source: Source
+
+
+@dataclass(frozen=True)
+class CheckStep:
+    """`name` is one of resolve, connect, tls, login, version, catalogue."""
+
+    name: str
+    ok: bool
+    detail: str
+    fix: str = ""
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    ok: bool
+    server_version: str
+    latency_ms: float
+    steps: list[CheckStep]
+
+
+Phase = Literal["plan", "extract", "finish"]
+ShardState = Literal["working", "waiting", "retrying", "done", "failed"]
+
+PLAN_SHARD = -1
+FINISH_SHARD = -2
+
+
+@dataclass
+class Progress:
+    """The one record of an attempt: heartbeat details and the live picture alike.
+
+    Times are seconds since the epoch. `done` counts relations whose batch has a
+    ledger entry; `in_flight` those being read. `vouched_until` is the deadline of
+    the statement that runs now. `failures` counts failures of the source since
+    the last new ledger entry. `shard` is PLAN_SHARD or FINISH_SHARD in the phases
+    that have no shards.
+    """
+
+    run_id: str
+    phase: Phase
+    shard: int
+    attempt: int
+    worker: str
+    state: ShardState = "working"
+    reason: str = ""
+    done: int = 0
+    in_flight: int = 0
+    total: int = 0
+    batch: int = 0
+    batches: int = 0
+    rate: float = 0.0
+    started_at: float = 0.0
+    beat_at: float = 0.0
+    advanced_at: float = 0.0
+    vouched_until: float | None = None
+    session: int | None = None
+    failures: int = 0
+    last_failure: str = ""
+
+
+@dataclass(frozen=True)
+class PlanRecord:
+    """The denominator, published once the inventory is done."""
+
+    relations: int
+    schemas: int
+    batches: int
+    planned_at: float
+    shards: list[ShardPlan] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Event:
+    """One line of a run's story. `level` is info, warning or error."""
+
+    run_id: str
+    code: str
+    message: str
+    level: str = "info"
+    shard: int | None = None
+    worker: str = ""
+    at: float = 0.0
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One entry of STREAM, field `d` as JSON.
+
+    kind: progress (records), plan (plan), event (event), lifecycle (status: the
+    row or the workflow changed; readers look at the row).
+    """
+
+    kind: Literal["progress", "plan", "event", "lifecycle"]
+    run_id: str
+    records: list[Progress] = field(default_factory=list)
+    plan: PlanRecord | None = None
+    event: Event | None = None
+    status: str = ""
+
+
+Memo = dict[str, Any]

@@ -1,0 +1,1 @@
+"""Orchestration only: what runs after what, with which limits."""
