@@ -183,8 +183,9 @@ class Progress:
     Times are seconds since the epoch. `done` counts relations whose batch has a
     ledger entry; `in_flight` those being read. `vouched_until` is the deadline of
     the statement that runs now. `failures` counts failures of the source since
-    the last new ledger entry. `shard` is PLAN_SHARD or FINISH_SHARD in the phases
-    that have no shards.
+    the last new ledger entry; `retry_at` is when the next attempt is due, while
+    `state` is retrying or waiting. `shard` is PLAN_SHARD or FINISH_SHARD in the
+    phases that have no shards.
     """
 
     run_id: str
@@ -207,6 +208,7 @@ class Progress:
     session: int | None = None
     failures: int = 0
     last_failure: str = ""
+    retry_at: float | None = None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,60 @@
+"""Records as JSON and back: what lies in Redis and what a heartbeat carries."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from typing import Any, TypeVar
+
+import orjson
+
+from workers.contract import Event, Frame, PlanRecord, Progress, ShardPlan
+
+Record = TypeVar("Record", Progress, PlanRecord, Event, ShardPlan, Frame)
+
+
+def encode(record: Record) -> bytes:
+    try:
+        return orjson.dumps(record)
+    except orjson.JSONEncodeError:
+        # Only a lone surrogate gets here: the text of a source is hostile.
+        text = json.dumps(asdict(record), ensure_ascii=False)
+        return text.encode("utf-8", "replace")
+
+
+def decode_progress(data: bytes | Mapping[str, Any]) -> Progress:
+    return _build(Progress, _mapping(data))
+
+
+def decode_event(data: bytes | Mapping[str, Any]) -> Event:
+    return _build(Event, _mapping(data))
+
+
+def decode_plan(data: bytes | Mapping[str, Any]) -> PlanRecord:
+    values = dict(_mapping(data))
+    values["shards"] = [_build(ShardPlan, shard) for shard in values.get("shards", [])]
+    return _build(PlanRecord, values)
+
+
+def decode_frame(data: bytes) -> Frame:
+    values = dict(_mapping(data))
+    values["records"] = [decode_progress(record) for record in values.get("records", [])]
+    values["plan"] = decode_plan(values["plan"]) if values.get("plan") else None
+    values["event"] = decode_event(values["event"]) if values.get("event") else None
+    return _build(Frame, values)
+
+
+def _mapping(data: bytes | Mapping[str, Any]) -> Mapping[str, Any]:
+    if isinstance(data, Mapping):
+        return data
+    loaded = orjson.loads(data)
+    if not isinstance(loaded, dict):
+        raise ValueError("a record is a JSON object")
+    return loaded
+
+
+def _build(kind: type[Record], values: Mapping[str, Any]) -> Record:
+    """Unknown fields are dropped: a newer worker may write more than we know."""
+    known = {field.name for field in fields(kind)}
+    return kind(**{name: value for name, value in values.items() if name in known})
