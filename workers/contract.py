@@ -69,6 +69,17 @@ class RunInput:
 
 
 @dataclass(frozen=True)
+class Load:
+    """What a shard or a run asked of the source."""
+
+    sessions: int = 0
+    statements: int = 0
+    server_seconds: float = 0.0
+    rows: int = 0
+    bytes: int = 0
+
+
+@dataclass(frozen=True)
 class ShardPlan:
     """`total` counts relations, 0 for a shard of schema-level batches."""
 
@@ -89,6 +100,7 @@ class PlanResult:
     batches: int
     server_version: str
     shards: list[ShardPlan]
+    load: Load = field(default_factory=Load)
 
 
 @dataclass(frozen=True)
@@ -96,17 +108,6 @@ class ShardInput:
     run: RunInput
     plan: str
     shard: ShardPlan
-
-
-@dataclass(frozen=True)
-class Load:
-    """What a shard or a run asked of the source."""
-
-    sessions: int = 0
-    statements: int = 0
-    server_seconds: float = 0.0
-    rows: int = 0
-    bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,10 @@ class RunResult:
 
 @dataclass(frozen=True)
 class SweepInput:
+    """`reason` is why the run ends without a snapshot: cancelled or failed."""
+
     run_id: str
+    reason: str = "cancelled"
 
 
 @dataclass(frozen=True)
