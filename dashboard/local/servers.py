@@ -18,7 +18,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
@@ -91,11 +91,11 @@ def is_free(port: int) -> bool:
     return True
 
 
-def free_port() -> int:
+def free_port(taken: Collection[int] = ()) -> int:
     """A free port below the range the kernel uses for outgoing connections."""
     for _ in range(200):
         port = random.randint(15_000, 32_000)  # noqa: S311 - not a secret
-        if is_free(port):
+        if port not in taken and is_free(port):
             return port
     raise StartFailed("No free port between 15000 and 32000.")
 
@@ -104,7 +104,7 @@ def kept_port(path: Path, name: str = "port") -> int:
     """The port in `path` while it is free, else another one, written there."""
     ports: dict[str, int] = json.loads(path.read_text()) if path.exists() else {}
     if not (name in ports and is_free(ports[name])):
-        ports[name] = free_port()
+        ports[name] = free_port(ports.values())
         write_private(path, json.dumps(ports))
     return ports[name]
 

@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import socket
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dashboard.local.openbao import OpenBaoServer
+from dashboard.local.process import Child, StartFailed
+from dashboard.local.servers import (
+    PostgresServer,
+    TemporalServer,
+    ValkeyServer,
+    answers,
+    is_free,
+    kept_port,
+    start,
+)
+
+pytestmark = pytest.mark.integration
+
+
+def listening(pid: int) -> set[str]:
+    """Local addresses on which the process or its children listen."""
+    pids = {str(pid), *subprocess.getoutput(f"pgrep -P {pid}").split()}
+    lines = subprocess.getoutput("ss -ltnpH").splitlines()
+    return {
+        line.split()[3].rsplit(":", 1)[0]
+        for line in lines
+        if any(f"pid={p}," in line for p in pids)
+    }
+
+
+@pytest.mark.parametrize("kind", [TemporalServer, ValkeyServer, PostgresServer, OpenBaoServer])
+def test_a_server_starts_on_loopback_only_and_stops(kind, tmp_path: Path) -> None:
+    server = kind(tmp_path / "server")
+    child = start(server)
+    try:
+        assert server.ready()
+        assert listening(child.pid) == {"127.0.0.1"}
+    finally:
+        child.stop()
+    assert child.exit_code == 0
+    assert not server.ready()
+    assert is_free(server.port)
+
+
+@pytest.mark.parametrize("kind", [ValkeyServer, PostgresServer, OpenBaoServer])
+def test_secrets_are_in_private_files_and_not_on_the_command_line(kind, tmp_path: Path) -> None:
+    server = kind(tmp_path / "server")
+    child = start(server)
+    try:
+        command = Path(f"/proc/{child.pid}/cmdline").read_text()
+        environment = Path(f"/proc/{child.pid}/environ").read_text()
+    finally:
+        child.stop()
+    files = [p for p in server.directory.iterdir() if p.is_file()]
+    secrets = [p for p in files if "password" in p.name or "secret" in p.name or "key" in p.name]
+    assert secrets
+    for path in secrets:
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert path.read_text() not in command + environment
+    assert stat.S_IMODE(server.directory.stat().st_mode) == 0o700
+
+
+def test_postgres_keeps_its_data_and_its_address(tmp_path: Path) -> None:
+    server = PostgresServer(tmp_path / "postgres")
+    child = start(server)
+    server.create_database("kept")
+    server.execute("kept", "CREATE TABLE t AS SELECT 42 AS n")
+    child.stop()
+    again = PostgresServer(tmp_path / "postgres")
+    child = start(again)
+    try:
+        assert again.url("kept") == server.url("kept")
+        assert again.execute("kept", "SELECT n FROM t") == [(42,)]
+    finally:
+        child.stop()
+
+
+def test_postgres_starts_again_after_a_kill(tmp_path: Path) -> None:
+    server = PostgresServer(tmp_path / "postgres")
+    start(server).kill()
+    child = start(server)
+    child.stop()
+    assert child.exit_code == 0
+
+
+def test_valkey_keeps_its_data(tmp_path: Path) -> None:
+    import redis
+
+    server = ValkeyServer(tmp_path / "valkey")
+    child = start(server)
+    redis.Redis.from_url(server.url).set("kept", "42")
+    child.stop()
+    child = start(ValkeyServer(tmp_path / "valkey"))
+    try:
+        assert redis.Redis.from_url(server.url).get("kept") == b"42"
+        with pytest.raises(redis.AuthenticationError):
+            redis.Redis(port=server.port).get("kept")
+    finally:
+        child.stop()
+
+
+def test_openbao_keeps_its_data_and_renews_secret_ids(tmp_path: Path) -> None:
+    server = OpenBaoServer(tmp_path / "openbao")
+    child = start(server)
+    first = server.apply()
+    old = first["worker"].secret_id_file.read_text()
+    child.stop()
+    child = start(server)
+    try:
+        second = server.apply()
+        assert second["worker"].role_id == first["worker"].role_id
+        assert second["worker"].secret_id_file.read_text() != old
+    finally:
+        child.stop()
+
+
+def test_a_first_start_of_openbao_cut_short_is_begun_anew(tmp_path: Path) -> None:
+    server = OpenBaoServer(tmp_path / "openbao")
+    (server.directory / "raft").mkdir()
+    (server.directory / "raft" / "vault.db").write_bytes(b"half a file")
+    child = start(server)
+    child.stop()
+
+
+def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
+    server = ValkeyServer(tmp_path / "valkey")
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", server.port))
+        other.listen()
+        with pytest.raises(StartFailed, match=r"(?s)valkey stopped at once.*ddress already in use"):
+            start(server)
+
+
+def test_a_taken_port_is_replaced(tmp_path: Path) -> None:
+    server = ValkeyServer(tmp_path / "valkey")
+    child = start(server)
+    try:
+        assert kept_port(tmp_path / "valkey" / "ports.json") != server.port
+    finally:
+        child.stop()
+
+
+def test_a_child_ends_with_its_parent(tmp_path: Path) -> None:
+    """Also a PostgreSQL behind unshare, when the parent is killed outright."""
+    script = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "from dashboard.local.servers import PostgresServer, start\n"
+        "child = start(PostgresServer(Path(sys.argv[1])))\n"
+        "print(child.pid, flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    parent = Child("parent", [sys.executable, "-c", script, str(tmp_path / "postgres")])
+    parent._process.wait(30)
+    assert parent.exit_code == -9
+    parent._pump.join(5)
+    pid = int(parent.tail[-1])
+    watcher = Child("gone", ["sleep", "10"])
+    try:
+        watcher.wait_until(lambda: not Path(f"/proc/{pid}").exists(), timeout=5)
+    finally:
+        watcher.kill()
+
+
+def test_the_session_fixtures_answer(postgres, temporal_server, redis, vault) -> None:
+    assert postgres.execute("postgres", "SELECT 1") == [(1,)]
+    assert temporal_server.ready()
+    assert answers(f"{vault.addr}/v1/sys/health") == 200
