@@ -34,6 +34,7 @@ class WebSettings(WorkerSettings):
 
 
 env = load(WebSettings)
+ENV = env  # django.conf.settings keeps upper-case names only
 logs.configure(env.log_format, env.log_level, component="web")
 
 
@@ -76,7 +77,7 @@ HTTPS = all(o.startswith("https://") for o in ORIGINS)
 
 INSTALLED_APPS = [
     "dashboard",
-    "django.contrib.admin",
+    "dashboard.apps.AdminSiteConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -136,6 +137,7 @@ AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = 0.25  # hours
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_RESET_ON_SUCCESS = True
+AXES_LOCKOUT_TEMPLATE = "account/locked.html"
 
 LOGIN_URL = "sign-in"
 LOGIN_REDIRECT_URL = "runs"

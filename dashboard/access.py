@@ -6,13 +6,16 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, Literal
 
-from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, Group, User
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
+from dashboard import tokens
+
 Role = Literal["none", "viewer", "operator", "admin"]
 RANK: dict[Role, int] = {"none": 0, "viewer": 1, "operator": 2, "admin": 3}
+ROLES: tuple[Role, ...] = ("admin", "operator", "viewer")
 View = Callable[..., HttpResponseBase]
 
 
@@ -28,14 +31,27 @@ def role_of(user: AbstractBaseUser | AnonymousUser) -> Role:
     if "_surveyor_role" not in user.__dict__:
         names = set(user.groups.values_list("name", flat=True))
         names |= {"admin"} if user.is_superuser else set()
-        roles: tuple[Role, ...] = ("admin", "operator", "viewer")
-        user.__dict__["_surveyor_role"] = next((r for r in roles if r in names), "none")
+        user.__dict__["_surveyor_role"] = next((r for r in ROLES if r in names), "none")
     role: Role = user.__dict__["_surveyor_role"]
     return role
 
 
 def has_role(user: AbstractBaseUser | AnonymousUser, needed: Role) -> bool:
     return RANK[role_of(user)] >= RANK[needed]
+
+
+def user_from_authorization(header: str | None) -> User | None:
+    """The user of an `Authorization: Bearer …` header, or None; asks the database."""
+    scheme, _, token = (header or "").strip().partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        return None
+    return tokens.authenticate(token.strip())
+
+
+def create_roles(**_: Any) -> None:
+    """The three groups, after every migrate (and every flush between tests)."""
+    for role in ROLES:
+        Group.objects.get_or_create(name=role)
 
 
 def require(needed: Role) -> Callable[[View], View]:

@@ -12,6 +12,7 @@ from typing import Any
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Lower
 
 from extraction.connection import Options, Target
 from workers.contract import workflow_id
@@ -46,6 +47,7 @@ class Connection(models.Model):
 
     class Meta:
         ordering = ["name"]
+        constraints = [models.UniqueConstraint(Lower("name"), name="one_connection_per_name")]
 
     def __str__(self) -> str:
         return self.name
@@ -57,6 +59,26 @@ class Connection(models.Model):
     @property
     def limits(self) -> Options:
         return Options(**self.options)
+
+
+class StraySecret(models.Model):
+    """A secret in Vault that no row names yet, or no row names any more.
+
+    Written before Vault is, removed with the commit that names the secret; what
+    stays is destroyed by the sweep. Version 0 means the whole path.
+    """
+
+    path = models.CharField(max_length=200)
+    version = models.PositiveIntegerField(default=0)
+    since = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["path", "version"], name="one_stray_per_version")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.path} version {self.version or 'any'}"
 
 
 class Run(models.Model):
@@ -154,6 +176,14 @@ class ApiToken(models.Model):
         return f"{self.name} of {self.user}"
 
 
+class AppendOnly(models.QuerySet["AuditEntry"]):
+    def update(self, **kwargs: Any) -> int:
+        raise TypeError("Audit entries are append-only.")
+
+    def delete(self) -> tuple[int, dict[str, int]]:
+        raise TypeError("Audit entries are append-only.")
+
+
 class AuditEntry(models.Model):
     """Who did what, append-only. `detail` holds names and versions, never a secret."""
 
@@ -163,5 +193,20 @@ class AuditEntry(models.Model):
     subject = models.CharField(max_length=200)
     detail: models.JSONField[dict[str, Any], dict[str, Any]] = models.JSONField(default=dict)
 
+    objects = AppendOnly.as_manager()
+
     class Meta:
         ordering = ["-at", "-id"]
+        verbose_name_plural = "audit entries"
+        indexes = [models.Index(fields=["actor", "action", "-at"])]
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.subject} by {self.actor}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if not self._state.adding:
+            raise TypeError("Audit entries are append-only.")
+        super().save(*args, **kwargs)
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        raise TypeError("Audit entries are append-only.")

@@ -1,0 +1,51 @@
+"""Django's admin behind our own door: one sign-in, and the role admin instead of is_staff."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import update_wrapper
+from typing import Any
+
+from django.contrib.admin import AdminSite
+from django.contrib.auth.decorators import login_not_required
+from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.utils.decorators import method_decorator
+
+from dashboard.access import has_role
+
+
+class SurveyorAdminSite(AdminSite):
+    site_header = site_title = "Surveyor"
+    index_title = "Administration"
+    site_url = "/"
+    enable_nav_sidebar = False
+
+    def has_permission(self, request: HttpRequest) -> bool:
+        return has_role(request.user, "admin")
+
+    def admin_view(self, view: Any, cacheable: bool = False) -> Callable[..., HttpResponse]:
+        inner = super().admin_view(view, cacheable)
+
+        def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+            self._refuse(request)
+            return inner(request, *args, **kwargs)
+
+        return update_wrapper(guarded, inner)
+
+    @method_decorator(login_not_required)
+    def login(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        """There is one sign-in, with its lock-out; it comes back here."""
+        self._refuse(request)
+        if self.has_permission(request):
+            return redirect(f"{self.name}:index")
+        return redirect_to_login(request.GET.get("next") or request.path.removesuffix("login/"))
+
+    def logout(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        return redirect("sign-out", preserve_request=True)
+
+    def _refuse(self, request: HttpRequest) -> None:
+        if request.user.is_authenticated and not self.has_permission(request):
+            raise PermissionDenied("This needs the role admin.")
