@@ -11,6 +11,7 @@
     ├── InvalidSelection     config
     ├── SourceChanged        identity      another server answers now
     ├── CredentialRefused    credential    secret bound to another target, or gone
+    ├── CredentialConflict   conflict      changed by somebody else meanwhile
     ├── VaultUnavailable     vault         sealed or unreachable: wait
     ├── StorageFailed        storage       full or unwritable: wait
     └── SnapshotDamaged      damaged       a part does not match its digest
@@ -148,6 +149,15 @@ class CredentialRefused(SurveyorError):
     retry = "never"
     audience = "admin"
     default_fix = "Enter the password again for the connection as it is now."
+
+
+class CredentialConflict(SurveyorError):
+    """The credential was changed by somebody else meanwhile."""
+
+    category = "conflict"
+    retry = "never"
+    audience = "admin"
+    default_fix = "Look at the connection as it is now, and enter the password again if need be."
 
 
 class VaultUnavailable(SurveyorError):

@@ -21,6 +21,7 @@ from typing import Any
 
 from dashboard.local.process import StartFailed
 from dashboard.local.servers import (
+    DIRECT,
     HOST,
     answers,
     find_binary,
@@ -32,13 +33,13 @@ from dashboard.local.servers import (
 )
 
 MOUNT = "surveyor"
-TOKEN_TTL = "30m"
+TTL = "30m"
 
 # The dashboard writes and destroys secrets, and can never read one back.
 POLICIES = {
     "dashboard": f"""
 path "{MOUNT}/data/*" {{ capabilities = ["create", "update"] }}
-path "{MOUNT}/metadata/*" {{ capabilities = ["read", "list", "delete"] }}
+path "{MOUNT}/metadata/*" {{ capabilities = ["read", "delete"] }}
 path "{MOUNT}/delete/*" {{ capabilities = ["update"] }}
 path "{MOUNT}/destroy/*" {{ capabilities = ["update"] }}
 """,
@@ -48,6 +49,7 @@ path "{MOUNT}/data/*" {{ capabilities = ["read"] }}
     "operator": f"""
 path "sys/mounts/{MOUNT}" {{ capabilities = ["create", "read", "update"] }}
 path "sys/mounts" {{ capabilities = ["read"] }}
+path "sys/seal" {{ capabilities = ["update", "sudo"] }}
 path "sys/policies/acl/dashboard" {{ capabilities = ["create", "read", "update"] }}
 path "sys/policies/acl/worker" {{ capabilities = ["create", "read", "update"] }}
 path "auth/approle/role/dashboard*" {{ capabilities = ["create", "read", "update", "list"] }}
@@ -106,13 +108,21 @@ class OpenBaoServer:
 
     def apply(self) -> dict[str, Role]:
         """Mount, policies and roles as they should be; fresh secret ids for both roles."""
-        token = self._sign_in()
-        if token is None:
-            raise StartFailed("OpenBao refuses its operator role; is its directory complete?")
+        token = self._operator_token()
         if f"{MOUNT}/" not in self._call("GET", "sys/mounts", token)["data"]:
             engine = {"type": "kv", "options": {"version": "2"}}
             self._call("POST", f"sys/mounts/{MOUNT}", token, engine)
         return {name: self._apply_role(name, token) for name in ("dashboard", "worker")}
+
+    def seal(self) -> None:
+        """In an emergency: no secret leaves until the server is started again."""
+        self._call("POST", "sys/seal", self._operator_token())
+
+    def _operator_token(self) -> str:
+        token = self._sign_in()
+        if token is None:
+            raise StartFailed("OpenBao refuses its operator role; is its directory complete?")
+        return token
 
     def _apply_role(self, name: str, token: str) -> Role:
         self._call("POST", f"sys/policies/acl/{name}", token, {"policy": POLICIES[name]})
@@ -121,7 +131,7 @@ class OpenBaoServer:
             "POST",
             role,
             token,
-            {"token_policies": [name], "token_ttl": TOKEN_TTL, "token_max_ttl": "1h"},
+            {"token_policies": [name], "token_ttl": TTL, "token_max_ttl": "1h"},
         )
         issued = self._call("POST", f"{role}/secret-id", token)["data"]
         file = self.directory / f"{name}-secret-id"
@@ -155,7 +165,7 @@ class OpenBaoServer:
             headers={"X-Vault-Token": token} if token else {},
         )
         try:
-            with urllib.request.urlopen(request, timeout=5) as response:  # noqa: S310
+            with DIRECT.open(request, timeout=5) as response:
                 text = response.read()
         except urllib.error.HTTPError as error:
             raise StartFailed(f"OpenBao answered {error.code} to {method} {path}") from None

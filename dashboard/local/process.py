@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -59,7 +60,7 @@ class Child:
             text=True,
             errors="replace",
             start_new_session=True,
-            preexec_fn=die_with_parent,  # noqa: PLW1509 - calls one function of libc, loaded before
+            preexec_fn=die_with_parent,
         )
         self._pump = threading.Thread(target=self._read, name=f"log {name}", daemon=True)
         self._pump.start()
@@ -111,8 +112,6 @@ class Child:
             self.kill()
 
     def kill(self) -> None:
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self._process.wait(5)

