@@ -1,11 +1,21 @@
-"""What reaches a source: a target without a password, and how politely to use it."""
+"""What reaches a source: a target without a password, and how politely to use it.
+
+A dialect is a module that has `open_session` with the signature below and a
+line in DIALECTS. It is imported by name when it is needed, so that this module
+stays free of drivers: workflows import it too.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Literal
+from typing import Any, Literal, Protocol, Self, cast
+
+from extraction.address import AddressPolicy as AddressPolicy
+from extraction.address import resolve
 
 TLSMode = Literal["disable", "require", "verify-full"]
 
@@ -42,3 +52,115 @@ class Options:
 class Credentials:
     username: str
     password: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Dialect:
+    label: str
+    default_port: int
+    module: str
+
+
+DIALECTS = {"postgresql": Dialect("PostgreSQL", 5432, "extraction.sources.postgresql")}
+
+
+class Stopped(Exception):
+    """The reading was asked to stop: nothing failed."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """What was asked of the source."""
+
+    sessions: int = 0
+    statements: int = 0
+    server_seconds: float = 0.0
+    rows: int = 0
+    bytes: int = 0
+
+
+Per = Literal["schemas", "relations", "routines", "sequences"]
+
+
+@dataclass(frozen=True)
+class Item:
+    """Something the inventory found. `weight` is how many columns it has."""
+
+    schema: str
+    name: str
+    id: int
+    weight: int = 0
+
+
+class Session(Protocol):
+    """One read-only, labelled session in a source. Only `cancel` may be called
+    from another thread; it makes the running and all later statements raise Stopped."""
+
+    @property
+    def backend_id(self) -> int: ...
+    @property
+    def server_version(self) -> str: ...
+    @property
+    def identity(self) -> str:
+        """Differs between two databases, is the same for replicas of one."""
+
+    @property
+    def database(self) -> str: ...
+    @property
+    def load(self) -> Load: ...
+    @property
+    def deadline(self) -> float | None:
+        """Until when the running statement may take (seconds since the epoch)."""
+
+    def inventory(self, per: Per) -> list[Item]:
+        """All that exists of a sort, by schema and name in binary order."""
+
+    def present(self, per: Per, items: Sequence[Item]) -> list[Item]:
+        """Those that still exist under their name, with the ids they have now."""
+
+    def read(self, kind: str, items: Sequence[Item]) -> list[tuple[Any, ...]]:
+        """The rows of a kind in the order of its key, columns as in the catalog."""
+
+    def begin(self) -> None:
+        """Start again from what the source holds now: a new transaction."""
+
+    def end(self) -> None:
+        """Give up the transaction, so that nothing in the source is held."""
+
+    def cancel(self) -> None: ...
+    def end_siblings(self) -> list[int]:
+        """End older sessions with the same label; their ids."""
+
+    def close(self) -> None: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *exc: object) -> None: ...
+
+
+class Source(Protocol):
+    """What a dialect's module has to have."""
+
+    def open_session(
+        self,
+        target: Target,
+        credentials: Credentials,
+        options: Options,
+        addresses: Sequence[str],
+        label: str,
+    ) -> Session:
+        """One login, at the first of the addresses that answers."""
+
+
+def source_of(target: Target) -> Source:
+    return cast(Source, importlib.import_module(DIALECTS[target.dialect].module))
+
+
+def open_session(
+    target: Target,
+    credentials: Credentials,
+    options: Options,
+    policy: AddressPolicy,
+    label: str,
+) -> Session:
+    """Log in once. Raises a SurveyorError that says what to mend."""
+    addresses = resolve(target.host, target.port, policy, options.connect_timeout)
+    return source_of(target).open_session(target, credentials, options, addresses, label)

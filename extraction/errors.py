@@ -10,6 +10,7 @@
     ├── AddressRefused       config        host not allowed here
     ├── InvalidSelection     config
     ├── SourceChanged        identity      another server answers now
+    ├── StatementFailed      source        the server could not answer: a broken object
     ├── CredentialRefused    credential    secret bound to another target, or gone
     ├── CredentialConflict   conflict      changed by somebody else meanwhile
     ├── VaultUnavailable     vault         sealed or unreachable: wait
@@ -140,6 +141,14 @@ class SourceChanged(SurveyorError):
     retry = "never"
     audience = "operator"
     default_fix = "Start a new run; nothing of two databases is ever mixed."
+
+
+class StatementFailed(SurveyorError):
+    """The database could not answer a question about its catalogue."""
+
+    category = "source"
+    audience = "source owner"
+    default_fix = "Repair the object that the server's log names, then run again."
 
 
 class CredentialRefused(SurveyorError):

@@ -1,0 +1,258 @@
+"""The statements that read PostgreSQL's catalogue, for versions 12 to 18.
+
+Columns come in the order of extraction/catalog.py. Rows come in no particular
+order: names of one database sort differently in other encodings, so the session
+sorts. search_path is empty, `pg_catalog` is always searched, and `%(ids)s` is an
+array of object ids. Doubled percent signs are the driver's.
+"""
+
+from __future__ import annotations
+
+COMMENT_LIMIT = 65_536
+
+_RELATIONS = "('r', 'p', 'v', 'm', 'f')"
+_USER_SCHEMA = "left(n.nspname, 3) <> 'pg_' and n.nspname <> 'information_schema'"
+_IDS = "(%(ids)s::oid[])"
+
+
+def _comment(source: str) -> str:
+    """A comment cut in the server, where it may be hundreds of megabytes long."""
+    return (
+        f"case when octet_length({source}) <= {COMMENT_LIMIT} then {source} "
+        f"else left({source}, {COMMENT_LIMIT}) || '… [cut]' end"
+    )
+
+
+_NAMES = {
+    "schemas": (
+        "n.nspname, '', n.oid::int8, 0",
+        "pg_namespace n where true",
+        "n.oid",
+    ),
+    "relations": (
+        "n.nspname, c.relname, c.oid::int8, c.relnatts",
+        f"pg_class c join pg_namespace n on n.oid = c.relnamespace where c.relkind in {_RELATIONS}",
+        "c.oid",
+    ),
+    "sequences": (
+        "n.nspname, c.relname, c.oid::int8, 0",
+        "pg_class c join pg_namespace n on n.oid = c.relnamespace where c.relkind = 'S'",
+        "c.oid",
+    ),
+    "routines": (
+        "n.nspname, p.proname, p.oid::int8, 0",
+        "pg_proc p join pg_namespace n on n.oid = p.pronamespace where true",
+        "p.oid",
+    ),
+}
+
+_NAME_COLUMN = {
+    "schemas": "''::text",
+    "relations": "c.relname",
+    "sequences": "c.relname",
+    "routines": "p.proname",
+}
+
+INVENTORY = {
+    per: f"select {columns} from {source} and {_USER_SCHEMA}"
+    for per, (columns, source, _) in _NAMES.items()
+}
+BY_ID = {
+    per: f"select {columns} from {source} and {oid} = any {_IDS}"
+    for per, (columns, source, oid) in _NAMES.items()
+}
+BY_NAME = {
+    per: (
+        f"select {columns} from {source} and (n.nspname::text, {_NAME_COLUMN[per]}::text) in "
+        "(select * from unnest(%(schemas)s::text[], %(names)s::text[]))"
+    )
+    for per, (columns, source, _) in _NAMES.items()
+}
+
+READ = {
+    "schemas": f"""
+select n.nspname, pg_get_userbyid(n.nspowner), {_comment("d.description")}
+from pg_namespace n
+left join pg_description d
+  on d.objoid = n.oid and d.classoid = 'pg_namespace'::regclass and d.objsubid = 0
+where n.oid = any {_IDS}
+""",
+    "relations": f"""
+select n.nspname, c.relname,
+  case c.relkind when 'r' then 'table' when 'p' then 'partitioned_table' when 'v' then 'view'
+    when 'm' then 'materialized_view' else 'foreign_table' end,
+  {_comment("d.description")},
+  case when c.relkind in ('v', 'm') then pg_get_viewdef(c.oid) end,
+  pg_get_userbyid(c.relowner),
+  case when c.relispartition then (
+    select format('%%I.%%I', pn.nspname, pc.relname)
+    from pg_inherits i join pg_class pc on pc.oid = i.inhparent
+      join pg_namespace pn on pn.oid = pc.relnamespace
+    where i.inhrelid = c.oid limit 1) end
+from pg_class c
+join pg_namespace n on n.oid = c.relnamespace
+left join pg_description d
+  on d.objoid = c.oid and d.classoid = 'pg_class'::regclass and d.objsubid = 0
+where c.oid = any {_IDS}
+""",
+    # The sixth column is the type's id: the session puts the logical type there.
+    "columns": f"""
+select n.nspname, c.relname, a.attname, a.attnum::int4,
+  format_type(a.atttypid, a.atttypmod), a.atttypid::int8, not a.attnotnull,
+  pg_get_expr(f.adbin, f.adrelid),
+  case a.attidentity when 'a' then 'ALWAYS' when 'd' then 'BY DEFAULT' end,
+  case a.attgenerated when 's' then 'STORED' when 'v' then 'VIRTUAL' end,
+  case when a.attcollation <> t.typcollation then o.collname end,
+  {_comment("d.description")}
+from pg_attribute a
+join pg_class c on c.oid = a.attrelid
+join pg_namespace n on n.oid = c.relnamespace
+join pg_type t on t.oid = a.atttypid
+left join pg_attrdef f on f.adrelid = a.attrelid and f.adnum = a.attnum
+left join pg_collation o on o.oid = a.attcollation
+left join pg_description d
+  on d.objoid = a.attrelid and d.classoid = 'pg_class'::regclass and d.objsubid = a.attnum
+where a.attrelid = any {_IDS} and a.attnum > 0 and not a.attisdropped
+""",
+    "constraints": f"""
+select n.nspname, c.relname, k.conname,
+  case k.contype when 'p' then 'primary_key' when 'u' then 'unique' when 'f' then 'foreign_key'
+    when 'c' then 'check' else 'exclusion' end,
+  array(select coalesce(a.attname::text, pg_get_indexdef(k.conindid, u.position::int, false))
+    from unnest(k.conkey) with ordinality u(number, position)
+    left join pg_attribute a on a.attrelid = k.conrelid and a.attnum = u.number
+    order by u.position),
+  rn.nspname, rc.relname,
+  array(select a.attname::text
+    from unnest(k.confkey) with ordinality u(number, position)
+    join pg_attribute a on a.attrelid = k.confrelid and a.attnum = u.number
+    order by u.position),
+  case when k.contype = 'f' then case k.confupdtype {{actions}} end end,
+  case when k.contype = 'f' then case k.confdeltype {{actions}} end end,
+  pg_get_constraintdef(k.oid)
+from pg_constraint k
+join pg_class c on c.oid = k.conrelid
+join pg_namespace n on n.oid = c.relnamespace
+left join pg_class rc on rc.oid = k.confrelid
+left join pg_namespace rn on rn.oid = rc.relnamespace
+where k.conrelid = any {_IDS} and k.contype in ('p', 'u', 'f', 'c', 'x')
+""".format(
+        actions="when 'a' then 'NO ACTION' when 'r' then 'RESTRICT' when 'c' then 'CASCADE' "
+        "when 'n' then 'SET NULL' when 'd' then 'SET DEFAULT'"
+    ),
+    "indexes": f"""
+select n.nspname, c.relname, ic.relname,
+  array(select coalesce(a.attname::text, pg_get_indexdef(i.indexrelid, s.position, false))
+    from generate_series(1, i.indnkeyatts) s(position)
+    left join pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[s.position - 1]
+      and a.attnum <> 0
+    order by s.position),
+  i.indisunique, m.amname, pg_get_expr(i.indpred, i.indrelid), pg_get_indexdef(i.indexrelid)
+from pg_index i
+join pg_class c on c.oid = i.indrelid
+join pg_namespace n on n.oid = c.relnamespace
+join pg_class ic on ic.oid = i.indexrelid
+join pg_am m on m.oid = ic.relam
+where i.indrelid = any {_IDS}
+""",
+    "routines": f"""
+select n.nspname, p.proname,
+  case p.prokind when 'f' then 'function' when 'p' then 'procedure' when 'a' then 'aggregate'
+    else 'window' end,
+  l.lanname, pg_get_function_arguments(p.oid), pg_get_function_result(p.oid),
+  case when p.prokind <> 'a' then pg_get_functiondef(p.oid) end,
+  {_comment("d.description")}
+from pg_proc p
+join pg_namespace n on n.oid = p.pronamespace
+join pg_language l on l.oid = p.prolang
+left join pg_description d
+  on d.objoid = p.oid and d.classoid = 'pg_proc'::regclass and d.objsubid = 0
+where p.oid = any {_IDS}
+""",
+    "sequences": f"""
+select n.nspname, c.relname, format_type(s.seqtypid, null), s.seqstart, s.seqincrement,
+  (select format('%%I.%%I.%%I', tn.nspname, t.relname, a.attname)
+    from pg_depend d
+    join pg_class t on t.oid = d.refobjid
+    join pg_namespace tn on tn.oid = t.relnamespace
+    join pg_attribute a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid
+    where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.objsubid = 0
+      and d.refclassid = 'pg_class'::regclass and d.refobjsubid > 0 and d.deptype in ('a', 'i')
+    limit 1)
+from pg_class c
+join pg_namespace n on n.oid = c.relnamespace
+join pg_sequence s on s.seqrelid = c.oid
+where c.oid = any {_IDS}
+""",
+    "triggers": f"""
+select n.nspname, c.relname, t.tgname,
+  case when t.tgtype::int & 64 <> 0 then 'INSTEAD OF' when t.tgtype::int & 2 <> 0 then 'BEFORE'
+    else 'AFTER' end,
+  array_remove(array[
+    case when t.tgtype::int & 4 <> 0 then 'INSERT' end,
+    case when t.tgtype::int & 8 <> 0 then 'DELETE' end,
+    case when t.tgtype::int & 16 <> 0 then 'UPDATE' end,
+    case when t.tgtype::int & 32 <> 0 then 'TRUNCATE' end], null),
+  pg_get_triggerdef(t.oid),
+  case t.tgenabled when 'O' then 'origin' when 'D' then 'disabled' when 'R' then 'replica'
+    else 'always' end
+from pg_trigger t
+join pg_class c on c.oid = t.tgrelid
+join pg_namespace n on n.oid = c.relnamespace
+where t.tgrelid = any {_IDS} and not t.tgisinternal
+""",
+    # Before 14 an empty estimate and one never made look the same.
+    "statistics": f"""
+select n.nspname, c.relname,
+  case when c.reltuples < 0 or (c.relpages = 0 and c.reltuples = 0
+      and current_setting('server_version_num')::int < 140000) then null
+    else round(c.reltuples)::int8 end,
+  c.relpages::int8 * current_setting('block_size')::int8,
+  greatest(pg_stat_get_last_analyze_time(c.oid), pg_stat_get_last_autoanalyze_time(c.oid))
+from pg_class c
+join pg_namespace n on n.oid = c.relnamespace
+where c.oid = any {_IDS} and c.relkind <> 'v'
+""",
+}
+
+# What a type is in the end: domains are followed to their base.
+TYPES = f"""
+with recursive step as (
+  select t.oid as asked, t.oid from pg_type t where t.oid = any {_IDS}
+  union all
+  select s.asked, t.typbasetype from step s join pg_type t on t.oid = s.oid where t.typtype = 'd'
+)
+select s.asked::int8, n.nspname = 'pg_catalog', t.typname, t.typtype, t.typcategory,
+  t.typelem <> 0 and t.typlen = -1
+from step s join pg_type t on t.oid = s.oid join pg_namespace n on n.oid = t.typnamespace
+where t.typtype <> 'd'
+"""
+
+# As pg_dump pins a session, so that the same catalogue gives the same text.
+PIN = """
+select set_config('search_path', '', false), set_config('timezone', 'UTC', false),
+  set_config('datestyle', 'ISO, YMD', false), set_config('intervalstyle', 'postgres', false),
+  set_config('extra_float_digits', '3', false), set_config('bytea_output', 'hex', false),
+  set_config('quote_all_identifiers', 'off', false), set_config('xmlbinary', 'base64', false),
+  set_config('synchronize_seqscans', 'off', false), set_config('row_security', 'off', false),
+  set_config('statement_timeout', %(statement_timeout)s, false),
+  set_config('lock_timeout', %(lock_timeout)s, false),
+  set_config('idle_in_transaction_session_timeout', '60s', false),
+  set_config('jit', 'off', false)
+"""
+WATCH_CLIENT = "select set_config('client_connection_check_interval', '1000', false)"
+
+WHO = """
+select pg_backend_pid(), current_setting('server_version'),
+  current_setting('server_version_num')::int, current_setting('server_encoding'),
+  current_database(), (select oid::int8 from pg_database where datname = current_database())
+"""
+SYSTEM = "select system_identifier::text from pg_control_system()"
+
+END_SIBLINGS = """
+select pid, pg_terminate_backend(pid) from pg_stat_activity
+where application_name = current_setting('application_name') and usename = current_user
+  and datname = current_database() and pid <> pg_backend_pid()
+  and backend_start < (select backend_start from pg_stat_activity where pid = pg_backend_pid())
+"""
+STILL_THERE = "select count(*) from pg_stat_activity where pid = any (%(ids)s::int[])"
