@@ -1,0 +1,51 @@
+// Theme, dialogs, copying. Everything works without it; nothing here draws data.
+
+const root = document.documentElement;
+const system = () => (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+
+function toggleTheme() {
+  const theme = (root.dataset.theme || system()) === "dark" ? "light" : "dark";
+  const own = theme !== system();
+  if (own) root.dataset.theme = theme;
+  else delete root.dataset.theme; // as the system has it: follow it again
+  // The server reads it to draw the first paint in the right colours.
+  document.cookie = `surveyor_theme=${theme}; path=/; max-age=${own ? 31536000 : 0}; samesite=lax`;
+}
+
+async function copy(button) {
+  const source = document.getElementById(button.dataset.copy);
+  const label = button.querySelector("[data-label]");
+  try {
+    await navigator.clipboard.writeText(source.textContent);
+    label.textContent = "Copied";
+  } catch {
+    getSelection().selectAllChildren(source);
+    label.textContent = "Selected";
+  }
+  setTimeout(() => (label.textContent = "Copy"), 2000);
+}
+
+document.addEventListener("click", (event) => {
+  const target = event.target.closest("[data-toggle-theme], [data-copy], [data-dialog], [data-close]");
+  if (!target) return;
+  if (target.matches("[data-toggle-theme]")) toggleTheme();
+  else if (target.matches("[data-copy]")) copy(target);
+  else if (target.matches("[data-close]")) {
+    const dialog = target.closest("dialog");
+    if (!dialog) return;
+    event.preventDefault();
+    dialog.close();
+  }
+  else {
+    const dialog = document.getElementById(target.dataset.dialog);
+    if (!dialog?.showModal) return; // the link leads to a page that asks the same
+    event.preventDefault();
+    dialog.showModal();
+  }
+});
+
+for (const button of document.querySelectorAll("[data-toggle-theme], [data-copy]")) button.hidden = false;
+document.querySelector("[data-first-look]")?.focus();
+
+const here = document.querySelector(".pick.tall [aria-current]");
+if (here) here.scrollIntoView({ block: "nearest" });
