@@ -17,6 +17,8 @@ from workers.settings import CHECKOUT, WorkerSettings, load
 
 
 class WebSettings(WorkerSettings):
+    instance_files = ("instance.env",)
+
     secret_key: SecretStr = SecretStr("")
     debug: bool = False
     database_url: SecretStr = SecretStr("")
@@ -137,6 +139,7 @@ AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = 0.25  # hours
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_RESET_ON_SUCCESS = True
+AXES_ENABLE_ADMIN = False
 AXES_LOCKOUT_TEMPLATE = "account/locked.html"
 
 LOGIN_URL = "sign-in"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import update_wrapper
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from django.contrib.admin import AdminSite
+from django.contrib import admin
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
+from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils.decorators import method_decorator
@@ -17,7 +18,7 @@ from django.utils.decorators import method_decorator
 from dashboard.access import has_role
 
 
-class SurveyorAdminSite(AdminSite):
+class SurveyorAdminSite(admin.AdminSite):
     site_header = site_title = "Surveyor"
     index_title = "Administration"
     site_url = "/"
@@ -49,3 +50,41 @@ class SurveyorAdminSite(AdminSite):
     def _refuse(self, request: HttpRequest) -> None:
         if request.user.is_authenticated and not self.has_permission(request):
             raise PermissionDenied("This needs the role admin.")
+
+
+if TYPE_CHECKING:
+    Base = admin.ModelAdmin[Model]
+else:  # not subscriptable at run time
+    Base = admin.ModelAdmin
+
+
+class ForAdmins(Base):
+    """Rights by role: Django's own permissions per model are not used."""
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return has_role(request.user, "admin")
+
+    def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return has_role(request.user, "admin")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return has_role(request.user, "admin")
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return has_role(request.user, "admin")
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return has_role(request.user, "admin")
+
+
+class Unchangeable(ForAdmins):
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
+class ReadOnly(Unchangeable):
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False

@@ -69,11 +69,14 @@ class Unavailable(Exception):
         super().__init__(message)
 
 
-@functools.cache
+# One client per process, however often it is asked for.
+_client = functools.cache(Vault)
+
+
 def vault() -> Vault:
-    """One client per process, with the dashboard's own role."""
+    """Vault with the dashboard's own role, which writes and destroys but cannot read."""
     env = settings.ENV
-    return Vault(env.vault_addr, env.vault_role_id, env.vault_secret_id_file, env.vault_mount)
+    return _client(env.vault_addr, env.vault_role_id, env.vault_secret_id_file, env.vault_mount)
 
 
 def create(form: ConnectionForm, actor: audit.Actor) -> Connection:

@@ -219,11 +219,13 @@ class PortField(CountField):
 
 
 class SecondsField(forms.FloatField):
+    """Seconds, perhaps a fraction; never NaN or infinite."""
+
     def __init__(self, minimum: float, maximum: float, **kwargs: Any) -> None:
         super().__init__(min_value=minimum, max_value=maximum, **kwargs)
         self.widget.attrs.update({"inputmode": "decimal", "step": "any"})
 
-    def to_python(self, value: Any) -> float | None:
+    def to_python(self, value: Any) -> float | None:  # type: ignore[override]
         if isinstance(value, bool) or not isinstance(value, int | float | str | None):
             raise ValidationError(self.error_messages["invalid"], code="invalid")
         return super().to_python(value)
