@@ -1,0 +1,105 @@
+"""The writing end of the live road: coalesced, bounded, and never in anyone's way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+import redis.asyncio as redis_async
+import structlog
+from redis.exceptions import RedisError
+
+from workers.contract import Event, Frame, PlanRecord, Progress
+from workers.progress import CALL_BUDGET, write
+
+PAUSE = 0.1  # at most ten writes a second and process
+RETRY_PAUSE = 1.0
+KEPT_FRAMES = 1000
+
+log = structlog.get_logger(__name__)
+
+
+class Publisher:
+    """Takes records and events at once, and writes them from one task of its own.
+
+    While Redis is down the newest 1,000 events and the newest record of every
+    attempt are kept. No method waits or raises; all belong to one event loop.
+    """
+
+    def __init__(self, redis: redis_async.Redis) -> None:
+        self._redis = redis
+        self._frames: deque[Frame] = deque(maxlen=KEPT_FRAMES)
+        self._records: dict[tuple[str, int, int], Progress] = {}
+        self._changed = asyncio.Event()
+        self._up = True
+
+    def record(self, record: Progress) -> None:
+        self._records[record.run_id, record.shard, record.attempt] = record
+        self._changed.set()
+
+    def plan(self, run_id: str, plan: PlanRecord) -> None:
+        self._append(Frame("plan", run_id, plan=plan))
+
+    def event(self, event: Event) -> None:
+        self._append(Frame("event", event.run_id, event=event))
+
+    def lifecycle(self, run_id: str, status: str) -> None:
+        self._append(Frame("lifecycle", run_id, status=status))
+
+    def _append(self, frame: Frame) -> None:
+        self._frames.append(frame)
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Write until cancelled."""
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            await asyncio.sleep(PAUSE if await self._flush() else RETRY_PAUSE)
+
+    async def close(self) -> None:
+        """A last write of what is left, within the budget of one call."""
+        try:
+            async with asyncio.timeout(CALL_BUDGET):
+                await self._flush()
+        except TimeoutError:
+            log.warning("last frames not published", left=len(self._frames))
+
+    async def _flush(self) -> bool:
+        """False when something could not be written; it is kept for the next time."""
+        while self._frames:
+            frame = self._frames.popleft()
+            if not await self._write(frame):
+                if len(self._frames) < KEPT_FRAMES:
+                    self._frames.appendleft(frame)
+                return False
+        written = True
+        for frame in self._take_records():
+            written = written and await self._write(frame)
+            if not written:
+                self._keep(frame.records)
+        return written
+
+    def _keep(self, records: list[Progress]) -> None:
+        for record in records:
+            self._records.setdefault((record.run_id, record.shard, record.attempt), record)
+
+    def _take_records(self) -> list[Frame]:
+        by_run: dict[str, list[Progress]] = {}
+        for record in self._records.values():
+            by_run.setdefault(record.run_id, []).append(record)
+        self._records.clear()
+        return [Frame("progress", run_id, records=records) for run_id, records in by_run.items()]
+
+    async def _write(self, frame: Frame) -> bool:
+        try:
+            async with asyncio.timeout(CALL_BUDGET):
+                await write(self._redis, frame)
+        except (RedisError, OSError, TimeoutError) as error:
+            if self._up:
+                log.warning("live progress is not published", error=type(error).__name__)
+            self._up = False
+            self._changed.set()
+            return False
+        self._up = True
+        return True
