@@ -6,11 +6,8 @@ Each source may be down; then the next one speaks, and nothing here raises for i
 from __future__ import annotations
 
 import time
-from functools import lru_cache
 
-import redis as redis_sync
 import structlog
-from django.conf import settings
 from redis.exceptions import RedisError
 
 from dashboard import story, temporal
@@ -18,7 +15,7 @@ from dashboard.live import checkpoints
 from dashboard.live.board import Board, line_of
 from dashboard.models import Run
 from dashboard.temporal import TemporalUnavailable
-from workers.progress import open_redis_sync, read_cut_sync
+from workers.progress import read_cut_sync
 
 # Without a frame for this long, Temporal is asked what the workers told it.
 SILENT_AFTER = 3.0
@@ -48,14 +45,9 @@ def silent(board: Board, now: float) -> bool:
     return not beats or now - max(beats) > SILENT_AFTER
 
 
-@lru_cache(maxsize=1)
-def redis_client() -> redis_sync.Redis:
-    return open_redis_sync(settings.ENV.redis_url.get_secret_value())
-
-
 def _from_redis(board: Board) -> bool:
     try:
-        cut = read_cut_sync(redis_client(), str(board.run.id))
+        cut = read_cut_sync(story.client(), str(board.run.id))
     except (RedisError, OSError, ValueError, TypeError) as error:
         log.warning("no cut from Redis", run=str(board.run.id), error=type(error).__name__)
         return False
