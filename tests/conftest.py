@@ -28,6 +28,13 @@ os.environ["DATA_DIR"] = str(DATA)
 os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
 
 
+def pytest_configure() -> None:
+    # Only now, with the environment as above; test modules import models at their top.
+    import django
+
+    django.setup()
+
+
 @atexit.register
 def _remove_data() -> None:
     if os.getpid() == OWNER:
