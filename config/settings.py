@@ -23,13 +23,15 @@ class WebSettings(WorkerSettings):
     debug: bool = False
     database_url: SecretStr = SecretStr("")
     port: int = Field(default=8000, ge=1, le=65535)
+    # Worker processes that `manage.py up` keeps running.
+    workers: int = Field(default=3, ge=0, le=64)
     # Full origins, scheme included; empty: the loopback names at PORT.
     allowed_origins: Annotated[list[str], NoDecode] = Field(default_factory=list)
     temporal_ui_url: str = ""
 
     @field_validator("allowed_origins", mode="before")
     @classmethod
-    def _split(cls, value: object) -> object:
+    def _split_origins(cls, value: object) -> object:
         return (
             [v.strip() for v in value.split(",") if v.strip()] if isinstance(value, str) else value
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, ClassVar, TypeVar
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -24,6 +24,9 @@ def data_dir() -> Path:
 
 class WorkerSettings(BaseSettings):
     """What a worker needs; `config.settings` adds what the web needs."""
+
+    # Below DATA_DIR, the later file wins: a worker signs in to Vault as one.
+    instance_files: ClassVar[tuple[str, ...]] = ("instance.env", "worker.env")
 
     model_config = SettingsConfigDict(extra="ignore", case_sensitive=False)
 
@@ -47,6 +50,11 @@ class WorkerSettings(BaseSettings):
     denied_endpoints: Annotated[list[str], NoDecode] = Field(default_factory=list)
     allow_loopback_sources: bool = False
     worker_name: str = ""
+
+    @field_validator("data_dir")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.resolve()
 
     @field_validator("denied_endpoints", mode="before")
     @classmethod
@@ -75,14 +83,11 @@ def load(table: type[Table]) -> Table:
     Raises SystemExit with a line per wrong setting.
     """
     try:
-        return table(_env_file=instance_env(data_dir()))  # type: ignore[call-arg]
+        files = [data_dir() / name for name in table.instance_files]
+        return table(_env_file=files)  # type: ignore[call-arg]
     except ValidationError as error:
         lines = [
             f"{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}"
             for e in error.errors(include_input=False, include_url=False)
         ]
         raise SystemExit("Wrong settings:\n  " + "\n  ".join(lines)) from None
-
-
-def instance_env(directory: Path) -> Path:
-    return directory / "instance.env"

@@ -104,8 +104,11 @@ class Child:
             self._process.send_signal(self.stop_signal)
 
     def stop(self, timeout: float = 5) -> None:
-        """Ask, wait, then kill it and whatever it started."""
         self.ask_to_stop()
+        self.end(timeout)
+
+    def end(self, timeout: float) -> None:
+        """Wait for what was asked, then kill it and whatever it started."""
         try:
             self._process.wait(timeout)
         except subprocess.TimeoutExpired:
