@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
@@ -51,6 +51,11 @@ class ApiTokenAdmin(Unchangeable):
             tokens.revoke(token, request.user)
 
 
+if TYPE_CHECKING:
+    Users = UserAdmin[User]
+else:  # not subscriptable at run time
+    Users = UserAdmin
+
 admin.site.unregister([User, Group])
 
 
@@ -67,7 +72,7 @@ class RoleAdmin(ReadOnly):
 
 
 @admin.register(User)
-class PeopleAdmin(ForAdmins, UserAdmin):
+class PeopleAdmin(ForAdmins, Users):
     fieldsets = (
         (None, {"fields": ("username", "password")}),
         ("Person", {"fields": ("first_name", "last_name", "email")}),
@@ -106,7 +111,7 @@ class PeopleAdmin(ForAdmins, UserAdmin):
         response = super().user_change_password(request, id, form_url)
         user = self.get_object(request, id)
         if user and request.method == "POST" and response.status_code == 302:
-            audit.record(request.user, "user.password", user.get_username())
+            audit.record(request.user, "user.password", user)
         return response
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from django.contrib import admin, messages
@@ -36,7 +37,7 @@ class AdminForm(ConnectionForm):
 
 @admin.register(Connection)
 class ConnectionAdmin(ForAdmins):
-    form = AdminForm
+    form = AdminForm  # type: ignore[assignment]
     fieldsets = (
         ("Where", {"fields": ("name", "dialect", "host", "port", "database", "tls")}),
         ("Credential", {"fields": ("username", "password")}),
@@ -63,8 +64,10 @@ class ConnectionAdmin(ForAdmins):
             *super().get_urls(),
         ]
 
-    def get_form(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
-        form = super().get_form(request, obj, **kwargs)
+    def get_form(
+        self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        form: Any = super().get_form(request, obj, change, **kwargs)
         form.refusal = getattr(request, "refusal", "")
         return form
 
@@ -77,11 +80,12 @@ class ConnectionAdmin(ForAdmins):
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         """Without Django's transaction around it: Vault is never waited for in one."""
+        draw: Callable[..., HttpResponse] = super()._changeform_view  # type: ignore[misc]
         try:
-            return self._changeform_view(request, object_id, form_url, extra_context)
+            return draw(request, object_id, form_url, extra_context)
         except (ConnectionRefused, Unavailable) as error:
-            request.refusal = str(error)
-            response = self._changeform_view(request, object_id, form_url, extra_context)
+            request.refusal = str(error)  # type: ignore[attr-defined]
+            response = draw(request, object_id, form_url, extra_context)
             response.status_code = error.status
             return response
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import update_wrapper
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from django.contrib import admin
 from django.contrib.auth.decorators import login_not_required
@@ -12,10 +12,13 @@ from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import redirect
 from django.utils.decorators import method_decorator
 
 from dashboard.access import has_role
+
+View = TypeVar("View", bound=Callable[..., HttpResponseBase])
 
 
 class SurveyorAdminSite(admin.AdminSite):
@@ -27,14 +30,14 @@ class SurveyorAdminSite(admin.AdminSite):
     def has_permission(self, request: HttpRequest) -> bool:
         return has_role(request.user, "admin")
 
-    def admin_view(self, view: Any, cacheable: bool = False) -> Callable[..., HttpResponse]:
+    def admin_view(self, view: View, cacheable: bool = False) -> View:
         inner = super().admin_view(view, cacheable)
 
-        def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             self._refuse(request)
             return inner(request, *args, **kwargs)
 
-        return update_wrapper(guarded, inner)
+        return cast(View, update_wrapper(guarded, inner))
 
     @method_decorator(login_not_required)
     def login(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
@@ -44,7 +47,7 @@ class SurveyorAdminSite(admin.AdminSite):
             return redirect(f"{self.name}:index")
         return redirect_to_login(request.GET.get("next") or request.path.removesuffix("login/"))
 
-    def logout(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+    def logout(self, request: HttpRequest, extra_context: Any = None) -> Any:
         return redirect("sign-out", preserve_request=True)
 
     def _refuse(self, request: HttpRequest) -> None:
