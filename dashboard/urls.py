@@ -4,7 +4,8 @@ from django.contrib.auth.views import LogoutView
 from django.urls import URLPattern, URLResolver, path
 from django.views.generic import RedirectView
 
-from dashboard.views import accounts, runs
+from dashboard import health
+from dashboard.views import accounts, connections, runs
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", RedirectView.as_view(pattern_name="runs"), name="home"),
@@ -16,4 +17,14 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("runs/<uuid:run_id>/fragment/", runs.show_fragment, name="run-fragment"),
     path("runs/<uuid:run_id>/cancel/", runs.cancel, name="run-cancel"),
     path("runs/<uuid:run_id>/again/", runs.again, name="run-again"),
+    path("connections/", connections.index, name="connections"),
+    path("connections/new/", connections.new, name="connection-new"),
+    path("connections/<uuid:connection_id>/", connections.show, name="connection"),
+    path("connections/<uuid:connection_id>/edit/", connections.edit, name="connection-edit"),
+    path("connections/<uuid:connection_id>/rotate/", connections.rotate, name="connection-rotate"),
+    path("connections/<uuid:connection_id>/delete/", connections.delete, name="connection-delete"),
+    path("connections/<uuid:connection_id>/check/", connections.check, name="connection-check"),
+    path("connections/<uuid:connection_id>/start/", connections.start, name="connection-start"),
+    path("healthz", health.healthz, name="healthz"),
+    path("readyz", health.readyz, name="readyz"),
 ]

@@ -216,3 +216,27 @@ def widget(field: BoundField, extra: str = "") -> SafeString:
 def tone(status: str) -> str:
     """The tone of a run's status."""
     return TONES[status]
+
+
+@register.filter
+def names(values: object) -> str:
+    """A list of names from a source in one line."""
+    return ", ".join(reveal(value) for value in values) if isinstance(values, list) else ""
+
+
+@register.filter
+def at(mapping: dict[str, Any], key: str) -> Any:
+    return mapping.get(key, "")
+
+
+@register.filter
+def tag(kind: str) -> str:
+    """primary_key → PK."""
+    short_names = {"primary_key": "PK", "foreign_key": "FK", "unique": "UQ", "check": "CK"}
+    return short_names.get(kind, "EX")
+
+
+@register.simple_tag
+def relation_icon(kind: str) -> SafeString:
+    drawn = {"view", "materialized_view", "foreign_table", "partitioned_table"}
+    return icon(kind if kind in drawn else "table")
