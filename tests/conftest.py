@@ -28,6 +28,17 @@ os.environ["DATA_DIR"] = str(DATA)
 os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--forbid-skips", action="store_true", help="a skipped test is a failure")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if session.config.getoption("--forbid-skips") and reporter and reporter.stats.get("skipped"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
 def pytest_configure() -> None:
     # Only now, with the environment as above; test modules import models at their top.
     import django
