@@ -1,0 +1,189 @@
+"""What a snapshot must hold, asked of PostgreSQL a second time.
+
+Written from the PostgreSQL manual (system catalogs, information schema, system
+information functions) and from the snapshot contract; the engine's own SQL is not
+consulted, so that a shared mistake is unlikely. Columns are named as the contract
+names them. Run as superuser, with an empty search_path.
+"""
+
+from __future__ import annotations
+
+_USER_SCHEMA = "n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'"
+_USER_RELATION = f"c.relkind IN ('r', 'v', 'm', 'f', 'p') AND {_USER_SCHEMA}"
+
+SCHEMAS = f"""
+SELECT n.nspname AS schema_name, r.rolname AS owner, d.description AS comment
+FROM pg_catalog.pg_namespace n
+JOIN pg_catalog.pg_roles r ON r.oid = n.nspowner
+LEFT JOIN pg_catalog.pg_description d
+  ON d.objoid = n.oid AND d.classoid = 'pg_catalog.pg_namespace'::regclass AND d.objsubid = 0
+WHERE {_USER_SCHEMA}
+"""
+
+# Kinds of relations and view texts come from the information schema and the
+# system views, not from relkind.
+RELATIONS = f"""
+SELECT n.nspname AS schema_name, c.relname AS relation_name,
+  CASE
+    WHEN p.partrelid IS NOT NULL THEN 'partitioned_table'
+    WHEN v.viewname IS NOT NULL THEN 'view'
+    WHEN m.matviewname IS NOT NULL THEN 'materialized_view'
+    WHEN f.ftrelid IS NOT NULL THEN 'foreign_table'
+    ELSE 'table'
+  END AS kind,
+  d.description AS comment,
+  coalesce(v.definition, m.definition) AS definition,
+  pg_catalog.pg_get_userbyid(c.relowner) AS owner,
+  (SELECT pn.nspname || '.' || pc.relname
+   FROM pg_catalog.pg_inherits i
+   JOIN pg_catalog.pg_class pc ON pc.oid = i.inhparent
+   JOIN pg_catalog.pg_namespace pn ON pn.oid = pc.relnamespace
+   WHERE i.inhrelid = c.oid AND c.relispartition) AS partition_of
+FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+LEFT JOIN pg_catalog.pg_partitioned_table p ON p.partrelid = c.oid
+LEFT JOIN pg_catalog.pg_views v ON v.schemaname = n.nspname AND v.viewname = c.relname
+LEFT JOIN pg_catalog.pg_matviews m ON m.schemaname = n.nspname AND m.matviewname = c.relname
+LEFT JOIN pg_catalog.pg_foreign_table f ON f.ftrelid = c.oid
+LEFT JOIN pg_catalog.pg_description d
+  ON d.objoid = c.oid AND d.classoid = 'pg_catalog.pg_class'::regclass AND d.objsubid = 0
+WHERE {_USER_RELATION}
+"""
+
+COLUMNS = f"""
+SELECT n.nspname AS schema_name, c.relname AS relation_name, a.attname AS column_name,
+  a.attnum AS position,
+  pg_catalog.format_type(a.atttypid, a.atttypmod) AS data_type,
+  t.typcategory::text AS logical_type,
+  NOT a.attnotnull AS nullable,
+  CASE WHEN a.attgenerated = '' THEN pg_catalog.pg_get_expr(e.adbin, e.adrelid) END AS "default",
+  CASE a.attidentity WHEN 'a' THEN 'always' WHEN 'd' THEN 'by default' END AS identity,
+  CASE WHEN a.attgenerated <> '' THEN pg_catalog.pg_get_expr(e.adbin, e.adrelid) END AS generated,
+  l.collname AS collation,
+  pg_catalog.col_description(c.oid, a.attnum) AS comment
+FROM pg_catalog.pg_attribute a
+JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+LEFT JOIN pg_catalog.pg_attrdef e ON e.adrelid = a.attrelid AND e.adnum = a.attnum
+LEFT JOIN pg_catalog.pg_collation l ON l.oid = a.attcollation AND a.attcollation <> t.typcollation
+WHERE a.attnum > 0 AND NOT a.attisdropped AND {_USER_RELATION}
+"""
+
+_NAMES_OF = """ARRAY(SELECT a.attname::text FROM unnest({key}) WITH ORDINALITY AS part(attnum, place)
+  JOIN pg_catalog.pg_attribute a ON a.attrelid = {relation} AND a.attnum = part.attnum
+  ORDER BY part.place)"""
+
+_ACTION = """CASE WHEN k.contype = 'f' THEN CASE k.{column} WHEN 'a' THEN 'NO ACTION'
+  WHEN 'r' THEN 'RESTRICT' WHEN 'c' THEN 'CASCADE' WHEN 'n' THEN 'SET NULL'
+  WHEN 'd' THEN 'SET DEFAULT' END END"""
+
+CONSTRAINTS = f"""
+SELECT n.nspname AS schema_name, c.relname AS relation_name, k.conname AS constraint_name,
+  CASE k.contype WHEN 'p' THEN 'primary_key' WHEN 'u' THEN 'unique' WHEN 'f' THEN 'foreign_key'
+    WHEN 'c' THEN 'check' WHEN 'x' THEN 'exclusion' END AS kind,
+  {_NAMES_OF.format(key="k.conkey", relation="k.conrelid")} AS columns,
+  fn.nspname AS referenced_schema, fc.relname AS referenced_relation,
+  {_NAMES_OF.format(key="k.confkey", relation="k.confrelid")} AS referenced_columns,
+  {_ACTION.format(column="confupdtype")} AS on_update,
+  {_ACTION.format(column="confdeltype")} AS on_delete,
+  pg_catalog.pg_get_constraintdef(k.oid) AS definition
+FROM pg_catalog.pg_constraint k
+JOIN pg_catalog.pg_class c ON c.oid = k.conrelid
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+LEFT JOIN pg_catalog.pg_class fc ON fc.oid = k.confrelid
+LEFT JOIN pg_catalog.pg_namespace fn ON fn.oid = fc.relnamespace
+WHERE k.contype IN ('p', 'u', 'f', 'c', 'x') AND {_USER_SCHEMA}
+"""
+
+INDEXES = f"""
+SELECT n.nspname AS schema_name, c.relname AS relation_name, i.relname AS index_name,
+  ARRAY(SELECT pg_catalog.pg_get_indexdef(x.indexrelid, place, false)
+        FROM generate_series(1, x.indnkeyatts) AS place ORDER BY place) AS columns,
+  x.indisunique AS "unique", m.amname AS method,
+  pg_catalog.pg_get_expr(x.indpred, x.indrelid) AS predicate,
+  pg_catalog.pg_get_indexdef(x.indexrelid) AS definition
+FROM pg_catalog.pg_index x
+JOIN pg_catalog.pg_class c ON c.oid = x.indrelid
+JOIN pg_catalog.pg_class i ON i.oid = x.indexrelid
+JOIN pg_catalog.pg_am m ON m.oid = i.relam
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE {_USER_SCHEMA}
+"""
+
+ROUTINES = f"""
+SELECT n.nspname AS schema_name, p.proname AS routine_name,
+  CASE WHEN p.prokind = 'a' THEN 'aggregate' WHEN p.prokind = 'w' THEN 'window'
+    WHEN p.prokind = 'p' THEN 'procedure' ELSE 'function' END AS kind,
+  l.lanname AS language,
+  pg_catalog.pg_get_function_identity_arguments(p.oid) AS arguments,
+  pg_catalog.pg_get_function_result(p.oid) AS returns,
+  CASE WHEN p.prokind <> 'a' THEN pg_catalog.pg_get_functiondef(p.oid) END AS definition,
+  pg_catalog.obj_description(p.oid, 'pg_proc') AS comment
+FROM pg_catalog.pg_proc p
+JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+JOIN pg_catalog.pg_language l ON l.oid = p.prolang
+WHERE {_USER_SCHEMA}
+"""
+
+# pg_sequences is the documented view; pg_depend says which column owns one
+# ('a' for OWNED BY and serial, 'i' for identity).
+SEQUENCES = f"""
+SELECT s.schemaname AS schema_name, s.sequencename AS sequence_name,
+  s.data_type::text AS data_type, s.start_value AS start, s.increment_by AS increment,
+  (SELECT on_.nspname || '.' || oc.relname || '.' || oa.attname
+   FROM pg_catalog.pg_depend d
+   JOIN pg_catalog.pg_class oc ON oc.oid = d.refobjid
+   JOIN pg_catalog.pg_namespace on_ ON on_.oid = oc.relnamespace
+   JOIN pg_catalog.pg_attribute oa ON oa.attrelid = d.refobjid AND oa.attnum = d.refobjsubid
+   WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid
+     AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjsubid > 0
+     AND d.deptype IN ('a', 'i')) AS owned_by
+FROM pg_catalog.pg_sequences s
+JOIN pg_catalog.pg_namespace n ON n.nspname = s.schemaname
+JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = s.sequencename
+WHERE {_USER_SCHEMA}
+"""
+
+# Timing is read off the trigger's text, the events off the information schema,
+# which leaves out TRUNCATE: that one is the sixth bit of tgtype.
+TRIGGERS = f"""
+SELECT n.nspname AS schema_name, c.relname AS relation_name, t.tgname AS trigger_name,
+  (regexp_match(
+    substr(d.definition, strpos(d.definition, 'TRIGGER ') + 8 + length(quote_ident(t.tgname))),
+    '^ (BEFORE|AFTER|INSTEAD OF) '))[1] AS timing,
+  ARRAY(SELECT v.event_manipulation::text FROM information_schema.triggers v
+        WHERE v.trigger_schema = n.nspname AND v.event_object_table = c.relname
+          AND v.trigger_name = t.tgname
+        UNION ALL SELECT 'TRUNCATE' WHERE t.tgtype & 32 <> 0) AS events,
+  d.definition,
+  t.tgenabled::text AS enabled
+FROM pg_catalog.pg_trigger t
+CROSS JOIN LATERAL (SELECT pg_catalog.pg_get_triggerdef(t.oid) AS definition) d
+JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE NOT t.tgisinternal AND {_USER_SCHEMA}
+"""
+
+STATISTICS = f"""
+SELECT n.nspname AS schema_name, c.relname AS relation_name,
+  CASE WHEN c.reltuples >= 0 THEN c.reltuples::bigint END AS row_estimate,
+  c.relpages::bigint * current_setting('block_size')::bigint AS bytes_estimate,
+  greatest(s.last_analyze, s.last_autoanalyze) AS analyzed_at
+FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+LEFT JOIN pg_catalog.pg_stat_all_tables s ON s.relid = c.oid
+WHERE {_USER_RELATION}
+"""
+
+QUERIES: dict[str, str] = {
+    "schemas": SCHEMAS,
+    "relations": RELATIONS,
+    "columns": COLUMNS,
+    "constraints": CONSTRAINTS,
+    "indexes": INDEXES,
+    "routines": ROUTINES,
+    "sequences": SEQUENCES,
+    "triggers": TRIGGERS,
+    "statistics": STATISTICS,
+}
