@@ -10,16 +10,22 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import uvicorn
 from django.test import Client
+from pydantic import SecretStr
 
+from dashboard import story
+from dashboard.live import sources
 from dashboard.models import Run
 from workers.contract import Event, Frame, PlanRecord, Progress, ShardPlan
 from workers.progress import open_redis_sync, publish_sync
 
 PATIENCE = 10.0
+# Nothing listens on the discard port.
+NOWHERE = "127.0.0.1:9"
 
 
 def a_run(status: str = "running", **fields: Any) -> Run:
@@ -48,6 +54,20 @@ def a_beat(run_id: str, shard: int = 0, **fields: Any) -> Progress:
         "advanced_at": now,
     }
     return Progress(run_id=run_id, shard=shard, **(values | fields))
+
+
+def point_at(settings: Any, monkeypatch: Any, *, redis: str, storage: Path, temporal: str) -> None:
+    """Django pointed at these servers, with no memory of others."""
+    settings.ENV = settings.ENV.model_copy(
+        update={
+            "redis_url": SecretStr(redis),
+            "storage_url": f"file://{storage}",
+            "temporal_address": temporal,
+        }
+    )
+    monkeypatch.setattr(story, "_rests_until", 0.0)
+    for name in ("until", "fleet_at"):
+        monkeypatch.setattr(sources._Rest, name, 0.0)
 
 
 class Publisher:

@@ -9,14 +9,23 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
-from pydantic import SecretStr
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from dashboard import tokens
 from dashboard.models import Run
 from dashboard.runs import run_dict
-from tests.live_cast import Publisher, Screen, a_run, end, session_cookie, until, web_server
+from tests.live_cast import (
+    NOWHERE,
+    Publisher,
+    Screen,
+    a_run,
+    end,
+    point_at,
+    session_cookie,
+    until,
+    web_server,
+)
 
 pytestmark = [pytest.mark.integration, pytest.mark.django_db(transaction=True)]
 
@@ -24,14 +33,8 @@ ORIGIN = "http://127.0.0.1:8000"
 
 
 @pytest.fixture
-def live(settings, redis, tmp_path) -> Iterator[str]:
-    settings.ENV = settings.ENV.model_copy(
-        update={
-            "redis_url": SecretStr(redis),
-            "storage_url": f"file://{tmp_path}",
-            "temporal_address": "127.0.0.1:9",
-        }
-    )
+def live(settings, monkeypatch, redis, tmp_path) -> Iterator[str]:
+    point_at(settings, monkeypatch, redis=redis, storage=tmp_path, temporal=NOWHERE)
     settings.ORIGINS = [ORIGIN]
     with web_server() as address:
         yield address
