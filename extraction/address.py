@@ -79,8 +79,10 @@ def _forms(address: IP) -> list[IP]:
         inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     if address.teredo:
         inner = address.teredo[1]
-    # An IPv4 address as its IPv6 form is judged as IPv4 alone.
-    return [inner] if address.ipv4_mapped else [address, *([inner] if inner else [])]
+    if inner is None:
+        return [address]
+    # An IPv4 address in its IPv6 form is judged as IPv4 alone.
+    return [inner] if address.ipv4_mapped else [address, inner]
 
 
 def _denied_addresses(port: int, policy: AddressPolicy, timeout: float) -> set[IP]:

@@ -18,8 +18,8 @@ _IDS = "(%(ids)s::oid[])"
 def _comment(source: str) -> str:
     """A comment cut in the server, where it may be hundreds of megabytes long."""
     return (
-        f"case when octet_length({source}) <= {COMMENT_LIMIT} then {source} "
-        f"else left({source}, {COMMENT_LIMIT}) || '… [cut]' end"
+        f"case when length({source}) <= {COMMENT_LIMIT} then {source} "
+        f"else left({source}, {COMMENT_LIMIT}) || ' [cut]' end"
     )
 
 
@@ -238,6 +238,7 @@ select set_config('search_path', '', false), set_config('timezone', 'UTC', false
   set_config('statement_timeout', %(statement_timeout)s, false),
   set_config('lock_timeout', %(lock_timeout)s, false),
   set_config('idle_in_transaction_session_timeout', '60s', false),
+  set_config('default_transaction_read_only', 'on', false),
   set_config('jit', 'off', false)
 """
 WATCH_CLIENT = "select set_config('client_connection_check_interval', '1000', false)"

@@ -1,0 +1,340 @@
+"""PostgreSQL 12 to 18 as a source: one login, one pinned read-only session."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, Self
+
+import psycopg
+from psycopg.abc import Buffer
+from psycopg.adapt import Loader
+from sqlalchemy import URL, Connection, create_engine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
+
+from extraction.catalog import KINDS
+from extraction.connection import Credentials, Item, Load, Options, Per, Stopped, Target
+from extraction.errors import PermissionDenied, SourceUnreachable, SurveyorError
+from extraction.sources import postgresql_sql as sql
+from extraction.sources.postgresql_errors import of_login, of_statement
+from extraction.sources.postgresql_types import logical_type
+
+MAX_LABEL = 63
+CANCEL_FOR = 10.0
+
+
+def open_session(
+    target: Target,
+    credentials: Credentials,
+    options: Options,
+    addresses: Sequence[str],
+    label: str,
+) -> PostgreSQLSession:
+    """Log in at the first address that answers; a refused login is not tried elsewhere."""
+    failure: SurveyorError = SourceUnreachable()
+    for address in addresses:
+        try:
+            connection = _connect(target, credentials, options, address, label)
+        except SourceUnreachable as error:
+            failure = error
+            continue
+        return _prepared(connection, options)
+    raise failure
+
+
+def role_script(target: Target) -> str:
+    """SQL that makes the least-privileged role this source needs."""
+    role, database = _quoted(target.username or "surveyor"), _quoted(target.database)
+    return (
+        f"CREATE ROLE {role} LOGIN PASSWORD '…' NOSUPERUSER NOCREATEDB NOCREATEROLE NOINHERIT;\n"
+        f"GRANT CONNECT ON DATABASE {database} TO {role};\n"
+        f"ALTER ROLE {role} SET default_transaction_read_only = on;\n"
+        "-- Nothing more: the catalogue is readable by every role, and no data is read.\n"
+    )
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _connect(
+    target: Target, credentials: Credentials, options: Options, address: str, label: str
+) -> Connection:
+    url = URL.create(
+        "postgresql+psycopg",
+        credentials.username,
+        credentials.password,
+        target.host,
+        target.port,
+        target.database,
+    )
+    engine = create_engine(
+        url,
+        poolclass=NullPool,
+        hide_parameters=True,
+        use_native_hstore=False,
+        connect_args=_connect_args(target, options, address, label),
+    )
+    try:
+        return engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+    except DBAPIError as error:
+        raise _of_login(error, credentials.username, target.database) from None
+    except psycopg.Error as error:
+        raise of_login(error, credentials.username, target.database) from None
+
+
+def _of_login(error: DBAPIError, user: str, database: str) -> SurveyorError:
+    if isinstance(error.orig, psycopg.Error):
+        return of_login(error.orig, user, database)
+    return SourceUnreachable()
+
+
+def _connect_args(
+    target: Target, options: Options, address: str, label: str
+) -> dict[str, str | int | None]:
+    name = label.encode()[:MAX_LABEL].decode(errors="ignore")
+    return {
+        "hostaddr": address,
+        "application_name": name,
+        "client_encoding": "utf8",
+        "connect_timeout": max(2, round(options.connect_timeout)),
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 30_000,
+        # Nothing of this machine's account may leak into the login.
+        "passfile": os.devnull,
+        "sslcertmode": "disable",
+        "gssencmode": "disable",
+        # A pooler in front of the source may move the session between statements.
+        "prepare_threshold": None,
+        **_tls(target.tls),
+    }
+
+
+def _tls(mode: str) -> dict[str, str | int | None]:
+    if mode == "verify-full":
+        return {"sslmode": "verify-full", "sslrootcert": "system"}
+    return {"sslmode": "require" if mode == "require" else "disable"}
+
+
+def _prepared(connection: Connection, options: Options) -> PostgreSQLSession:
+    try:
+        return PostgreSQLSession(connection, options)
+    except BaseException:
+        connection.invalidate()
+        connection.close()
+        raise
+
+
+class _Escaping(Loader):
+    """Text as it is; bytes that are no UTF-8 as `\\xff`."""
+
+    def load(self, data: Buffer) -> str:
+        return bytes(data).decode("utf-8", "backslashreplace")
+
+
+class PostgreSQLSession:
+    def __init__(self, connection: Connection, options: Options) -> None:
+        self._connection = connection
+        driver = connection.connection.driver_connection
+        assert isinstance(driver, psycopg.Connection)
+        self._driver: psycopg.Connection[Any] = driver
+        self._timeout = options.statement_timeout
+        self._stopping = threading.Event()
+        self._idle = threading.Event()
+        self._idle.set()
+        self._deadline: float | None = None
+        self._statements, self._seconds, self._rows = 0, 0.0, 0
+        self._types: dict[int, str] = {}
+        self._escaping = False
+        self._pin(options)
+        connection.rollback()  # in autocommit only a note to SQLAlchemy
+        connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+
+    def _pin(self, options: Options) -> None:
+        self._fetch(
+            sql.PIN,
+            statement_timeout=str(round(options.statement_timeout * 1000)),
+            lock_timeout=str(round(options.lock_timeout * 1000)),
+        )
+        pid, version, number, encoding, database, oid = self._fetch(sql.WHO)[0]
+        self.backend_id: int = pid
+        self.server_version: str = version.split()[0]
+        self.version_number: int = number
+        self.database: str = database
+        self.identity: str = f"{self._system()}/{oid}/{database}"
+        if number >= 140_000:
+            # Not every platform has it; without it the statement timeout is the bound.
+            with suppress(SurveyorError):
+                self._fetch(sql.WATCH_CLIENT)
+        if encoding == "SQL_ASCII":
+            self._fetch("select set_config('client_encoding', 'SQL_ASCII', false)")
+            self._escape_text()
+
+    def _system(self) -> str:
+        try:
+            return str(self._fetch(sql.SYSTEM)[0][0])
+        except PermissionDenied:
+            return "unknown"
+
+    @property
+    def load(self) -> Load:
+        return Load(1, self._statements, self._seconds, self._rows)
+
+    @property
+    def deadline(self) -> float | None:
+        return self._deadline
+
+    def inventory(self, per: Per) -> list[Item]:
+        return _items(self._fetch(sql.INVENTORY[per]))
+
+    def present(self, per: Per, items: Sequence[Item]) -> list[Item]:
+        planned = {(item.schema, item.name) for item in items}
+        found = _items(self._fetch(sql.BY_ID[per], ids=_ids(items)))
+        kept = [item for item in found if (item.schema, item.name) in planned]
+        missing = planned - {(item.schema, item.name) for item in kept}
+        if missing:
+            names = sorted(missing)
+            again = self._fetch(
+                sql.BY_NAME[per], schemas=[n[0] for n in names], names=[n[1] for n in names]
+            )
+            kept = sorted([*kept, *_items(again)], key=_order)
+        return kept
+
+    def read(self, kind: str, items: Sequence[Item]) -> list[tuple[Any, ...]]:
+        rows = self._fetch(sql.READ[kind], ids=_ids(items))
+        if kind == "columns":
+            rows = self._with_logical_types(rows)
+        places = [list(KINDS[kind].columns).index(name) for name in KINDS[kind].key]
+        rows.sort(key=lambda row: [row[place] for place in places])
+        return rows
+
+    def _with_logical_types(self, rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+        unknown = sorted({row[5] for row in rows} - self._types.keys())
+        if unknown:
+            for oid, *about in self._fetch(sql.TYPES, ids=unknown):
+                self._types[oid] = logical_type(*about)
+        return [(*row[:5], self._types.get(row[5], "other"), *row[6:]) for row in rows]
+
+    def begin(self) -> None:
+        self.end()
+        if self._stopping.is_set():
+            raise Stopped
+
+    def end(self) -> None:
+        if self._connection.in_transaction():
+            self._statements += 1
+            with _translated():
+                self._connection.rollback()
+
+    def fetch(self, statement: str) -> list[tuple[Any, ...]]:
+        """One statement of ours, without parameters, under the session's limits."""
+        return self._fetch(statement)
+
+    def _fetch(self, statement: str, **values: object) -> list[tuple[Any, ...]]:
+        begins = not (self._driver.autocommit or self._connection.in_transaction())
+        started = time.monotonic()
+        with self._running():
+            self._statements += 1 + begins
+            try:
+                result = self._connection.exec_driver_sql(statement, values or None)
+                rows = [tuple(row) for row in result.fetchall()]
+            except UnicodeDecodeError:
+                rows = None
+            finally:
+                self._seconds += time.monotonic() - started
+        if rows is None:
+            self._escape_text()
+            return self._fetch(statement, **values)
+        self._rows += len(rows)
+        return rows
+
+    @contextmanager
+    def _running(self) -> Iterator[None]:
+        # Idle is cleared before the question, cancel asks the other way round:
+        # one of the two always sees the other.
+        self._idle.clear()
+        try:
+            if self._stopping.is_set():
+                raise Stopped
+            self._deadline = time.time() + self._timeout
+            with _translated():
+                yield
+        except SurveyorError:
+            if self._stopping.is_set():
+                raise Stopped from None
+            raise
+        finally:
+            self._deadline = None
+            self._idle.set()
+
+    def _escape_text(self) -> None:
+        if self._escaping:
+            raise SourceUnreachable("The database sends text that cannot be read.")
+        self._escaping = True
+        for name in ("text", "name"):
+            self._driver.adapters.register_loader(name, _Escaping)
+
+    def cancel(self) -> None:
+        """End the running statement in the server and refuse later ones. Thread-safe."""
+        self._stopping.set()
+        last = time.monotonic() + CANCEL_FOR
+        while not self._idle.is_set() and time.monotonic() < last:
+            with suppress(psycopg.Error):
+                self._driver.cancel_safe(timeout=2.0)
+            self._idle.wait(0.25)
+
+    def end_siblings(self) -> list[int]:
+        """End older sessions with our label, and wait until they are gone."""
+        ended = [pid for pid, _ in self._fetch(sql.END_SIBLINGS)]
+        last = time.monotonic() + CANCEL_FOR / 2
+        while ended and time.monotonic() < last:
+            self.end()
+            if not self._fetch(sql.STILL_THERE, ids=ended)[0][0]:
+                break
+            time.sleep(0.05)
+        self.end()
+        return ended
+
+    def close(self) -> None:
+        engine = self._connection.engine
+        with suppress(DBAPIError, psycopg.Error):
+            self._connection.close()
+        with suppress(psycopg.Error):
+            self._driver.close()
+        engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except DBAPIError as error:
+        if isinstance(error.orig, psycopg.Error):
+            raise of_statement(error.orig) from None
+        raise SourceUnreachable() from None
+    except psycopg.Error as error:
+        raise of_statement(error) from None
+
+
+def _ids(items: Sequence[Item]) -> list[int]:
+    return [item.id for item in items]
+
+
+def _items(rows: Sequence[tuple[Any, ...]]) -> list[Item]:
+    return sorted((Item(*row) for row in rows), key=_order)
+
+
+def _order(item: Item) -> tuple[str, str, int]:
+    return item.schema, item.name, item.id
