@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from config.settings import WebSettings
 from django.core.checks import run_checks
 
+from config.settings import WebSettings
 from dashboard.checks import refuse_unsafe
 
 LONG = "k" * 60
