@@ -34,7 +34,7 @@ SELECT n.nspname AS schema_name, c.relname AS relation_name,
   d.description AS comment,
   coalesce(v.definition, m.definition) AS definition,
   pg_catalog.pg_get_userbyid(c.relowner) AS owner,
-  (SELECT pn.nspname || '.' || pc.relname
+  (SELECT quote_ident(pn.nspname) || '.' || quote_ident(pc.relname)
    FROM pg_catalog.pg_inherits i
    JOIN pg_catalog.pg_class pc ON pc.oid = i.inhparent
    JOIN pg_catalog.pg_namespace pn ON pn.oid = pc.relnamespace
@@ -50,21 +50,63 @@ LEFT JOIN pg_catalog.pg_description d
 WHERE {_USER_RELATION}
 """
 
+# A domain is what its base type is, however deep.
+_LOGICAL = """
+WITH RECURSIVE base (type, under) AS (
+  SELECT oid, typbasetype FROM pg_catalog.pg_type WHERE typtype = 'd'
+  UNION ALL
+  SELECT base.type, t.typbasetype FROM base JOIN pg_catalog.pg_type t ON t.oid = base.under
+  WHERE t.typtype = 'd'
+),
+root (type, under) AS (
+  SELECT base.type, base.under FROM base
+  JOIN pg_catalog.pg_type t ON t.oid = base.under WHERE t.typtype <> 'd'
+  UNION ALL SELECT oid, oid FROM pg_catalog.pg_type WHERE typtype <> 'd'
+),
+logical (type, word) AS (
+  SELECT root.type,
+    CASE
+      WHEN t.typcategory = 'A' THEN 'array'
+      WHEN t.typtype = 'e' THEN 'enum'
+      WHEN t.typtype IN ('r', 'm') THEN 'range'
+      WHEN t.typtype = 'c' THEN 'struct'
+      WHEN t.typname IN ('int2', 'int4', 'int8', 'oid') THEN 'integer'
+      WHEN t.typname IN ('numeric', 'money') THEN 'decimal'
+      WHEN t.typname IN ('float4', 'float8') THEN 'float'
+      WHEN t.typname IN ('time', 'timetz') THEN 'time'
+      WHEN t.typname IN ('timestamp', 'timestamptz') THEN 'timestamp'
+      WHEN t.typname IN ('date', 'interval', 'uuid', 'xml') THEN t.typname::text
+      WHEN t.typname IN ('json', 'jsonb', 'jsonpath') THEN 'json'
+      WHEN t.typname IN ('inet', 'cidr', 'macaddr', 'macaddr8') THEN 'network'
+      WHEN t.typname IN ('tsvector', 'tsquery') THEN 'search'
+      WHEN t.typname = 'bool' THEN 'boolean'
+      WHEN t.typname = 'bytea' THEN 'binary'
+      WHEN t.typcategory = 'V' THEN 'bits'
+      WHEN t.typcategory = 'G' THEN 'geometry'
+      WHEN t.typcategory = 'S' AND t.typname <> 'char' THEN 'string'
+      ELSE 'other'
+    END
+  FROM root JOIN pg_catalog.pg_type t ON t.oid = root.under
+)
+"""
+
 COLUMNS = f"""
+{_LOGICAL}
 SELECT n.nspname AS schema_name, c.relname AS relation_name, a.attname AS column_name,
   a.attnum AS position,
   pg_catalog.format_type(a.atttypid, a.atttypmod) AS data_type,
-  t.typcategory::text AS logical_type,
+  g.word AS logical_type,
   NOT a.attnotnull AS nullable,
-  CASE WHEN a.attgenerated = '' THEN pg_catalog.pg_get_expr(e.adbin, e.adrelid) END AS "default",
-  CASE a.attidentity WHEN 'a' THEN 'always' WHEN 'd' THEN 'by default' END AS identity,
-  CASE WHEN a.attgenerated <> '' THEN pg_catalog.pg_get_expr(e.adbin, e.adrelid) END AS generated,
+  pg_catalog.pg_get_expr(e.adbin, e.adrelid) AS "default",
+  CASE a.attidentity WHEN 'a' THEN 'ALWAYS' WHEN 'd' THEN 'BY DEFAULT' END AS identity,
+  CASE a.attgenerated WHEN 's' THEN 'STORED' WHEN 'v' THEN 'VIRTUAL' END AS generated,
   l.collname AS collation,
   pg_catalog.col_description(c.oid, a.attnum) AS comment
 FROM pg_catalog.pg_attribute a
 JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+JOIN logical g ON g.type = a.atttypid
 LEFT JOIN pg_catalog.pg_attrdef e ON e.adrelid = a.attrelid AND e.adnum = a.attnum
 LEFT JOIN pg_catalog.pg_collation l ON l.oid = a.attcollation AND a.attcollation <> t.typcollation
 WHERE a.attnum > 0 AND NOT a.attisdropped AND {_USER_RELATION}
@@ -74,6 +116,14 @@ _NAMES_OF = """ARRAY(SELECT a.attname::text FROM unnest({key}) WITH ORDINALITY A
   JOIN pg_catalog.pg_attribute a ON a.attrelid = {relation} AND a.attnum = part.attnum
   ORDER BY part.place)"""
 
+# The keys of an index: names of columns as they are, expressions as text.
+_PARTS = """ARRAY(SELECT coalesce(a.attname::text,
+    pg_catalog.pg_get_indexdef(parts.indexrelid, place::int, false))
+  FROM pg_catalog.pg_index parts
+  CROSS JOIN LATERAL unnest(parts.indkey::int2[]) WITH ORDINALITY AS p(attnum, place)
+  LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = parts.indrelid AND a.attnum = p.attnum
+  WHERE parts.indexrelid = {index} AND place <= parts.indnkeyatts ORDER BY place)"""
+
 _ACTION = """CASE WHEN k.contype = 'f' THEN CASE k.{column} WHEN 'a' THEN 'NO ACTION'
   WHEN 'r' THEN 'RESTRICT' WHEN 'c' THEN 'CASCADE' WHEN 'n' THEN 'SET NULL'
   WHEN 'd' THEN 'SET DEFAULT' END END"""
@@ -82,7 +132,8 @@ CONSTRAINTS = f"""
 SELECT n.nspname AS schema_name, c.relname AS relation_name, k.conname AS constraint_name,
   CASE k.contype WHEN 'p' THEN 'primary_key' WHEN 'u' THEN 'unique' WHEN 'f' THEN 'foreign_key'
     WHEN 'c' THEN 'check' WHEN 'x' THEN 'exclusion' END AS kind,
-  {_NAMES_OF.format(key="k.conkey", relation="k.conrelid")} AS columns,
+  CASE WHEN k.contype = 'x' THEN {_PARTS.format(index="k.conindid")}
+    ELSE {_NAMES_OF.format(key="k.conkey", relation="k.conrelid")} END AS columns,
   fn.nspname AS referenced_schema, fc.relname AS referenced_relation,
   {_NAMES_OF.format(key="k.confkey", relation="k.confrelid")} AS referenced_columns,
   {_ACTION.format(column="confupdtype")} AS on_update,
@@ -98,8 +149,7 @@ WHERE k.contype IN ('p', 'u', 'f', 'c', 'x') AND {_USER_SCHEMA}
 
 INDEXES = f"""
 SELECT n.nspname AS schema_name, c.relname AS relation_name, i.relname AS index_name,
-  ARRAY(SELECT pg_catalog.pg_get_indexdef(x.indexrelid, place, false)
-        FROM generate_series(1, x.indnkeyatts) AS place ORDER BY place) AS columns,
+  {_PARTS.format(index="x.indexrelid")} AS columns,
   x.indisunique AS "unique", m.amname AS method,
   pg_catalog.pg_get_expr(x.indpred, x.indrelid) AS predicate,
   pg_catalog.pg_get_indexdef(x.indexrelid) AS definition
@@ -116,7 +166,7 @@ SELECT n.nspname AS schema_name, p.proname AS routine_name,
   CASE WHEN p.prokind = 'a' THEN 'aggregate' WHEN p.prokind = 'w' THEN 'window'
     WHEN p.prokind = 'p' THEN 'procedure' ELSE 'function' END AS kind,
   l.lanname AS language,
-  pg_catalog.pg_get_function_identity_arguments(p.oid) AS arguments,
+  pg_catalog.pg_get_function_arguments(p.oid) AS arguments,
   pg_catalog.pg_get_function_result(p.oid) AS returns,
   CASE WHEN p.prokind <> 'a' THEN pg_catalog.pg_get_functiondef(p.oid) END AS definition,
   pg_catalog.obj_description(p.oid, 'pg_proc') AS comment
@@ -131,7 +181,7 @@ WHERE {_USER_SCHEMA}
 SEQUENCES = f"""
 SELECT s.schemaname AS schema_name, s.sequencename AS sequence_name,
   s.data_type::text AS data_type, s.start_value AS start, s.increment_by AS increment,
-  (SELECT on_.nspname || '.' || oc.relname || '.' || oa.attname
+  (SELECT quote_ident(on_.nspname) || '.' || quote_ident(oc.relname) || '.' || quote_ident(oa.attname)
    FROM pg_catalog.pg_depend d
    JOIN pg_catalog.pg_class oc ON oc.oid = d.refobjid
    JOIN pg_catalog.pg_namespace on_ ON on_.oid = oc.relnamespace
@@ -157,7 +207,8 @@ SELECT n.nspname AS schema_name, c.relname AS relation_name, t.tgname AS trigger
           AND v.trigger_name = t.tgname
         UNION ALL SELECT 'TRUNCATE' WHERE t.tgtype & 32 <> 0) AS events,
   d.definition,
-  t.tgenabled::text AS enabled
+  CASE t.tgenabled WHEN 'O' THEN 'origin' WHEN 'D' THEN 'disabled' WHEN 'R' THEN 'replica'
+    WHEN 'A' THEN 'always' END AS enabled
 FROM pg_catalog.pg_trigger t
 CROSS JOIN LATERAL (SELECT pg_catalog.pg_get_triggerdef(t.oid) AS definition) d
 JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid
@@ -173,7 +224,7 @@ SELECT n.nspname AS schema_name, c.relname AS relation_name,
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 LEFT JOIN pg_catalog.pg_stat_all_tables s ON s.relid = c.oid
-WHERE {_USER_RELATION}
+WHERE c.relkind <> 'v' AND {_USER_RELATION}
 """
 
 QUERIES: dict[str, str] = {
