@@ -14,6 +14,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 from temporalio import activity
@@ -95,7 +96,9 @@ class ScriptedWorker:
             workflows=[ExtractRun, CheckConnection],
             activities=[plan, extract_shard, finish, sweep, check],
             workflow_runner=UnsandboxedWorkflowRunner(),
-            identity="scripted",
+            # A cancel arrives with the answer to a heartbeat.
+            max_heartbeat_throttle_interval=timedelta(seconds=0.2),
+            default_heartbeat_throttle_interval=timedelta(seconds=0.2),
         ):
             self._ready.set()
             await self._stop.wait()

@@ -1,0 +1,157 @@
+"""Connections: admins write, everybody reads, and nobody reads a secret."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+from uuid import UUID
+
+import orjson
+from django.http import Http404, HttpRequest
+from ninja import Router
+from ninja.errors import HttpError
+
+from dashboard import connections as verbs
+from dashboard.api import problems
+from dashboard.api.auth import by
+from dashboard.api.paging import Cursor, Limit, page
+from dashboard.api.schemas import (
+    REFUSALS,
+    CheckOut,
+    ConnectionIn,
+    ConnectionList,
+    ConnectionOut,
+    CredentialIn,
+)
+from dashboard.forms import ConnectionForm, CredentialForm
+from dashboard.models import Connection
+from dashboard.story import iso
+
+router = Router(tags=["connections"])
+
+
+def _documented(schema: type[ConnectionIn] | type[CredentialIn], **changes: Any) -> dict[str, Any]:
+    """The forms check bodies, in their own words; this tells OpenAPI what they take."""
+    body = {**schema.model_json_schema(), **changes}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": body}}}}
+
+
+@router.get("/connections", response={200: ConnectionList, **REFUSALS})
+def list_connections(request: HttpRequest, limit: Limit = 50, cursor: Cursor = "") -> Any:
+    rows, following = page(Connection.objects.all(), limit, cursor)
+    return {"items": [shown(row) for row in rows], "next": following}
+
+
+@router.post(
+    "/connections",
+    response={201: ConnectionOut, **REFUSALS},
+    auth=by("admin"),
+    openapi_extra=_documented(ConnectionIn),
+)
+def create_connection(request: HttpRequest) -> Any:
+    form = ConnectionForm.from_api(_body(request))
+    if not form.is_valid():
+        raise problems.of_form(form.errors)
+    return 201, shown(verbs.create(form, request.user))
+
+
+@router.get("/connections/{uuid:connection_id}", response={200: ConnectionOut, **REFUSALS})
+def get_connection(request: HttpRequest, connection_id: UUID) -> Any:
+    return shown(_fetch(connection_id))
+
+
+@router.patch(
+    "/connections/{uuid:connection_id}",
+    response={200: ConnectionOut, **REFUSALS},
+    auth=by("admin"),
+    openapi_extra=_documented(ConnectionIn, required=[]),
+)
+def edit_connection(request: HttpRequest, connection_id: UUID) -> Any:
+    connection = _fetch(connection_id)
+    form = ConnectionForm.from_api(_body(request), instance=connection)
+    if not form.is_valid():
+        raise problems.of_form(form.errors)
+    return shown(verbs.edit(connection, form, request.user))
+
+
+@router.delete(
+    "/connections/{uuid:connection_id}", response={204: None, **REFUSALS}, auth=by("admin")
+)
+def delete_connection(request: HttpRequest, connection_id: UUID) -> Any:
+    verbs.delete(_fetch(connection_id), request.user)
+    return 204, None
+
+
+@router.put(
+    "/connections/{uuid:connection_id}/credential",
+    response={200: ConnectionOut, **REFUSALS},
+    auth=by("admin"),
+    openapi_extra=_documented(CredentialIn),
+)
+def rotate_credential(request: HttpRequest, connection_id: UUID) -> Any:
+    connection = _fetch(connection_id)
+    body = _body(request)
+    unknown = [
+        (key[:80], "This is not a field of a credential.") for key in body if key not in CREDENTIAL
+    ]
+    if unknown:
+        raise problems.Invalid(*unknown)
+    form = CredentialForm(body, connection=connection)
+    if not form.is_valid():
+        raise problems.of_form(form.errors)
+    data = form.cleaned_data
+    return shown(verbs.rotate(connection, data["username"], data["password"], request.user))
+
+
+CREDENTIAL = ("username", "password")
+
+
+@router.post(
+    "/connections/{uuid:connection_id}/check",
+    response={200: CheckOut, **REFUSALS},
+    auth=by("operator"),
+)
+def check_connection(request: HttpRequest, connection_id: UUID) -> Any:
+    return asdict(verbs.check(_fetch(connection_id), request.user))
+
+
+def _fetch(connection_id: UUID) -> Connection:
+    found = Connection.objects.filter(pk=connection_id).first()
+    if found is None:
+        raise Http404("There is no connection of that id.")
+    return found
+
+
+def _body(request: HttpRequest) -> dict[str, Any]:
+    """The JSON object that was sent; 400 if it is none."""
+    try:
+        body = orjson.loads(request.body)
+    except orjson.JSONDecodeError:
+        raise HttpError(400, "The body is not valid JSON.") from None
+    if not isinstance(body, dict):
+        raise problems.Invalid(("", "The body must be a JSON object."))
+    return body
+
+
+def shown(connection: Connection) -> dict[str, Any]:
+    return {
+        "id": str(connection.pk),
+        "name": connection.name,
+        "dialect": connection.dialect,
+        "host": connection.host,
+        "port": connection.port,
+        "database": connection.database,
+        "username": connection.username,
+        "tls": connection.tls,
+        "options": asdict(connection.limits),
+        "owner": connection.owner,
+        "environment": connection.environment,
+        "tags": connection.tags,
+        "credential": {
+            "kind": "vault",
+            "version": connection.credential_version,
+            "rotated_at": iso(connection.rotated_at),
+        },
+        "created_at": iso(connection.created_at),
+        "updated_at": iso(connection.updated_at),
+    }
