@@ -39,9 +39,17 @@ def reveal(text: object, keep: str = "") -> str:
 def _shown(char: str, keep: str) -> str:
     if char in keep or unicodedata.category(char) not in _HIDDEN:
         # An odd space (no-break, ideographic …) is told from the plain one.
-        return f"\\u{ord(char):04x}" if char != " " and char.isspace() and char not in keep else char
+        return (
+            f"\\u{ord(char):04x}" if char != " " and char.isspace() and char not in keep else char
+        )
     code = ord(char)
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+    return (
+        f"\\x{code:02x}"
+        if code < 0x100
+        else f"\\u{code:04x}"
+        if code < 0x10000
+        else f"\\U{code:08x}"
+    )
 
 
 @register.filter
@@ -124,6 +132,12 @@ def seconds(value: object) -> str:
     if value >= 100:
         return duration(value)
     return f"{value:.1f}{NARROW}s" if value < 10 else f"{value:.0f}{NARROW}s"
+
+
+@register.filter
+def exact(value: object) -> str:
+    """A setting in seconds as it was set: 0.25 s, 60 s."""
+    return f"{value:g}{NARROW}s" if isinstance(value, int | float) else DASH
 
 
 @register.filter
@@ -230,10 +244,10 @@ def at(mapping: dict[str, Any], key: str) -> Any:
 
 
 @register.filter
-def tag(kind: str) -> str:
+def short_kind(kind: str) -> str:
     """primary_key → PK."""
-    short_names = {"primary_key": "PK", "foreign_key": "FK", "unique": "UQ", "check": "CK"}
-    return short_names.get(kind, "EX")
+    tags = {"primary_key": "PK", "foreign_key": "FK", "unique": "UQ", "check": "CK"}
+    return tags.get(kind, "EX")
 
 
 @register.simple_tag

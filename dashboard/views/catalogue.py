@@ -12,12 +12,13 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
+from extraction.snapshot.reader import Snapshot, open_snapshot
 
 from dashboard.access import SignedInRequest, require
 from dashboard.models import Connection, Run
+from dashboard.templatetags.surveyor import short_kind
 from extraction.catalog import KINDS
 from extraction.errors import SnapshotDamaged, StorageFailed
-from extraction.snapshot.reader import Snapshot, open_snapshot
 from extraction.storage import open_storage
 
 log = structlog.get_logger(__name__)
@@ -36,7 +37,9 @@ def index(request: SignedInRequest) -> HttpResponse:
     ids = Connection.objects.annotate(
         latest=Subquery(newest.filter(connection=OuterRef("pk")).values("id")[:1])
     ).values("latest")
-    kept = list(Run.objects.filter(id__in=ids).select_related("connection").order_by("connection_name"))
+    kept = list(
+        Run.objects.filter(id__in=ids).select_related("connection").order_by("connection_name")
+    )
     orphans = list(newest.filter(connection=None)[:PAGE])
     return render(request, "catalogue/list.html", {"runs": kept, "orphans": orphans})
 
@@ -99,15 +102,12 @@ def _keyed(constraints: list[dict[str, Any]]) -> dict[str, list[str]]:
     """Column name → PK, FK, UQ: what a column takes part in."""
     tags: dict[str, list[str]] = {}
     for constraint in constraints:
-        tag = TAGS.get(constraint["kind"])
+        tag = short_kind(constraint["kind"])
         for column in constraint["columns"] or [] if tag in {"PK", "FK", "UQ"} else []:
-            tags.setdefault(column, [])
-            if tag not in tags[column]:
-                tags[column].append(tag)
+            held = tags.setdefault(column, [])
+            if tag not in held:
+                held.append(tag)
     return tags
-
-
-TAGS = {"primary_key": "PK", "foreign_key": "FK", "unique": "UQ", "check": "CK", "exclusion": "EX"}
 
 
 class _Listing:

@@ -17,7 +17,6 @@ from dashboard import runs
 from dashboard.access import SignedInRequest, require
 from dashboard.forms import ConnectionForm, CredentialForm
 from dashboard.models import Connection, Run
-from dashboard.views import errors
 from dashboard.views.contexts import run_row
 from dashboard.views.ladder import ladder
 from dashboard.views.runs import open_run
@@ -35,10 +34,10 @@ REFUSED = (verbs.Unavailable, verbs.ConnectionRefused)
 @require("viewer")
 def index(request: SignedInRequest) -> HttpResponse:
     page = Paginator(_with_runs(), PAGE).get_page(request.GET.get("page"))
-    ids = [i for c in page for i in (c.open_id, c.ended_id) if i]  # type: ignore[attr-defined]
+    ids = [i for c in page for i in (c.open_id, c.ended_id) if i]
     found = Run.objects.in_bulk(ids)
     rows = [
-        {"connection": c, "open": found.get(c.open_id), "ended": found.get(c.ended_id)}  # type: ignore[attr-defined]
+        {"connection": c, "open": found.get(c.open_id), "ended": found.get(c.ended_id)}
         for c in page
     ]
     return render(request, "connections/list.html", {"page": page, "rows": rows})
@@ -96,9 +95,7 @@ def edit(request: SignedInRequest, connection_id: UUID) -> HttpResponse:
 @require("admin")
 def rotate(request: SignedInRequest, connection_id: UUID) -> HttpResponse:
     connection = _connection(connection_id)
-    form = CredentialForm(
-        request.POST if request.method == "POST" else None, connection=connection
-    )
+    form = CredentialForm(request.POST if request.method == "POST" else None, connection=connection)
     page = {"form": form, "connection": connection}
     if request.method == "GET":
         return render(request, "connections/rotate.html", page)
@@ -125,7 +122,9 @@ def delete(request: SignedInRequest, connection_id: UUID) -> HttpResponse:
     try:
         verbs.delete(connection, request.user)
     except verbs.ConnectionBusy as busy:
-        return render(request, "connections/delete.html", {**page, "busy": busy}, status=busy.status)
+        return render(
+            request, "connections/delete.html", {**page, "busy": busy}, status=busy.status
+        )
     messages.success(request, f"Deleted {connection.name}. Its runs and snapshots stay.")
     return redirect("connections")
 

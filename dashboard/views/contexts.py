@@ -37,6 +37,12 @@ class Said:
         return self.text.partition(":")[0]
 
     @property
+    def shown(self) -> str:
+        """Beside a status that says it ended, only why."""
+        word, _, sentence = self.text.partition(": ")
+        return sentence if word == "finished" and sentence else self.text
+
+    @property
     def icon(self) -> str:
         if self.word != "finished":
             return self.word
@@ -98,8 +104,7 @@ class RunRow:
 
     @property
     def bar_tone(self) -> str:
-        trouble = self.run.is_open and self.verdict.tone in {"warn", "bad"}
-        return self.verdict.tone if trouble else self.tone
+        return self.tone
 
     @property
     def percent(self) -> int:
@@ -139,7 +144,9 @@ class RunView(RunRow):
     @property
     def place(self) -> str:
         target = self._source().get("target", {})
-        return f"{target.get('host', '–')}:{target.get('port', '–')} / {target.get('database', '–')}"
+        return (
+            f"{target.get('host', '–')}:{target.get('port', '–')} / {target.get('database', '–')}"
+        )
 
     @property
     def scopes(self) -> int:
@@ -162,12 +169,11 @@ class RunView(RunRow):
 
 def run_row(run: Run) -> RunRow:
     """For an ended run from the row alone, so that a list costs no storage."""
-    picture = pictures.of(run, events=False) if run.is_open else pictures.draw(Board(run), time.time())
-    return RunRow(**_basics(run, picture))
+    open_ = pictures.of(run, events=False) if run.is_open else None
+    return RunRow(**_basics(run, open_ or pictures.draw(Board(run), time.time())))
 
 
-def run_view(run: Run) -> RunView:
-    picture = pictures.of(run)
+def run_view(run: Run, picture: Picture) -> RunView:
     events = picture.events[::-1]
     return RunView(
         **_basics(run, picture),
@@ -259,5 +265,3 @@ def _event(event: Line) -> dict[str, Any]:
 
 def _seconds(ms: int | None) -> float | None:
     return None if ms is None else ms / 1000
-
-

@@ -15,10 +15,11 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from dashboard import runs as verbs
 from dashboard.access import SignedInRequest, require
+from dashboard.live import picture as pictures
 from dashboard.models import Connection, Run
+from dashboard.templatetags.surveyor import TONES
 from dashboard.temporal import TemporalUnavailable
 from dashboard.views import errors
-from dashboard.templatetags.surveyor import TONES
 from dashboard.views.contexts import run_row, run_view
 from extraction.selection import Selection
 
@@ -99,7 +100,7 @@ def _run(run_id: UUID) -> Run:
 
 
 def _page(run: Run) -> dict[str, Any]:
-    return {"run": run, "view": run_view(run), "workflow_url": _workflow_url(run)}
+    return {"run": run, "view": run_view(run, pictures.of(run)), "workflow_url": _workflow_url(run)}
 
 
 def _workflow_url(run: Run) -> str:
@@ -114,7 +115,9 @@ def _list(request: SignedInRequest) -> dict[str, Any]:
     status, connection = _filters(request)
     scope = Run.objects.filter(connection=connection) if connection else Run.objects.all()
     found = scope.filter(status=status) if status else scope
-    page = list(_after(found, request.GET.get("after", "")).select_related("connection")[: PAGE + 1])
+    page = list(
+        _after(found, request.GET.get("after", "")).select_related("connection")[: PAGE + 1]
+    )
     rows = [run_row(run) for run in page[:PAGE]]
     return {
         "open_rows": [row for row in rows if row.run.is_open],
