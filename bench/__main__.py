@@ -40,8 +40,6 @@ from workers.settings import data_dir
 READER = "surveyor_bench"
 RESULTS = Path(__file__).with_name("results")
 PACKAGES = ("sqlalchemy", "psycopg", "pyarrow")
-# So many relations for each table: the rest are views and materialized views.
-RELATIONS_PER_TABLE = 1.19
 
 
 class CountingServer(Server):
@@ -64,7 +62,7 @@ def corpus(server: Server, options: argparse.Namespace) -> str:
     built = warehouse.build(
         address(server),
         database,
-        relations=int(options.tables * RELATIONS_PER_TABLE),
+        relations=int(options.tables * warehouse.RELATIONS_PER_TABLE),
         seed=options.seed,
         columns=options.columns,
     )

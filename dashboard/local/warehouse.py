@@ -35,6 +35,10 @@ class Server(TypedDict, total=False):
     password: str
 
 
+# Views and materialized views come on top of the tables.
+RELATIONS_PER_TABLE = 1.19
+
+
 @dataclass(frozen=True)
 class Built:
     database: str
@@ -43,12 +47,13 @@ class Built:
 
 
 def build(
-    server: Server, database: str, *, relations: int = 2400, seed: int = 1, columns: int = 12
+    server: Server | str, database: str, *, relations: int = 2400, seed: int = 1, columns: int = 12
 ) -> Built:
     """Creates the database with that many relations; one that exists is left as it is.
 
     It is built under another name and renamed at the end, so an interrupted build is
-    never mistaken for a finished one. `columns` is the mean per table.
+    never mistaken for a finished one. `columns` is the mean per table; `server` may be
+    a connection string, whose database is not used.
     """
     began = time.monotonic()
     draft = f"{database}_draft"
@@ -79,7 +84,7 @@ def statements(*, relations: int, seed: int = 1, columns: int = 12) -> Iterator[
         yield from writer.schema(schema)
 
 
-def create_reader_role(server: Server, database: str, role: str, password: str) -> None:
+def create_reader_role(server: Server | str, database: str, role: str, password: str) -> None:
     """A role that may connect and nothing else: all that reading a catalogue needs.
 
     The password reaches the server in a statement of this connection only, already
@@ -101,9 +106,10 @@ def create_reader_role(server: Server, database: str, role: str, password: str) 
         )
 
 
-def _connect(server: Server, database: str) -> psycopg.Connection:
+def _connect(server: Server | str, database: str) -> psycopg.Connection:
+    conninfo, fields = (server, Server()) if isinstance(server, str) else ("", server)
     return psycopg.connect(
-        **server, dbname=database, autocommit=True, application_name="demo warehouse"
+        conninfo, **fields, dbname=database, autocommit=True, application_name="demo warehouse"
     )
 
 
