@@ -37,7 +37,7 @@ setup-dev: .venv/dev.stamp
 	@touch $@ .venv/local.stamp
 
 run: setup
-	@$(PY) manage.py up
+	@$(PY) manage.py up $(ARGS)
 
 test: unit integration e2e
 

@@ -85,7 +85,9 @@ class Child:
         self._pump.join(0.5)
         return "\n".join(f"    {line}" for line in list(self.tail)[-12:])
 
-    def wait_until(self, ready: Callable[[], bool], timeout: float = 30) -> None:
+    def wait_until(
+        self, ready: Callable[[], bool], timeout: float = 30, every: float = 0.03
+    ) -> None:
         """Return when `ready()`; raises StartFailed when it exits or takes longer."""
         deadline = time.monotonic() + timeout
         while not ready():
@@ -97,7 +99,7 @@ class Child:
                 raise StartFailed(
                     f"{self.name} is not ready after {timeout:.0f} s:\n{self.last_words()}"
                 )
-            time.sleep(0.03)
+            time.sleep(every)
 
     def ask_to_stop(self) -> None:
         if self.exit_code is None:

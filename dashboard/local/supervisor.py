@@ -121,7 +121,7 @@ class Supervisor:
         web = self.components[0].child
         assert web is not None
         page = f"{self.instance.url}/healthz"
-        web.wait_until(self._unless_stopping(lambda: answers(page) == 200), 60)
+        web.wait_until(self._unless_stopping(lambda: answers(page) == 200), 60, every=0.2)
 
     def run_once(self, name: str, command: list[str], timeout: float = 60) -> None:
         """One command that ends by itself. Raises StartFailed unless it succeeds."""
