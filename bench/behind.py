@@ -115,7 +115,9 @@ def unknown(copy: Instance) -> bool:
 
 def decode(payload: Any) -> dict[str, Any]:
     data = payload.get("data") if isinstance(payload, dict) and "metadata" in payload else payload
-    value: dict[str, Any] = json.loads(base64.b64decode(data)) if isinstance(data, str) else data
+    value: dict[str, Any] = (
+        json.loads(base64.b64decode(data)) if isinstance(data, str) else data or {}
+    )
     return value
 
 

@@ -56,7 +56,7 @@ class Monitor(threading.Thread):
         self.client = redis.Redis.from_url(url, socket_timeout=None)
 
     def run(self) -> None:
-        with self.client.monitor() as monitor:
+        with self.client.monitor() as monitor:  # type: ignore[no-untyped-call]
             for command in monitor.listen():
                 self.seen += str(command["command"]).encode() + b"\n"
 
@@ -74,7 +74,7 @@ def redis_values(url: str) -> bytes:
         dumped += key + b"\n"
         kind = client.type(key)
         if kind == b"string":
-            dumped += client.get(key) or b""
+            dumped += repr(client.get(key)).encode()
         elif kind == b"hash":
             dumped += repr(client.hgetall(key)).encode()
         elif kind == b"stream":

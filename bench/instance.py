@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import shutil
@@ -15,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 
@@ -106,13 +108,20 @@ class Instance:
 
     @property
     def settings(self) -> dict[str, str]:
-        """What `instance.env` says."""
+        """What `instance.env` says, and where the demo source takes its superuser."""
         pairs = {}
         for line in (self.data_dir / "instance.env").read_text().splitlines():
             name, sign, value = line.partition("=")
             if sign and not name.startswith("#"):
                 pairs[name.strip().upper()] = value.strip().strip("'\"")
-        return pairs
+        return {**pairs, "DEMO_SUPERUSER_DSN": self._superuser()}
+
+    def _superuser(self) -> str:
+        """The demo server's superuser, from the files that only its owner can read."""
+        directory = self.data_dir / "postgres"
+        port = json.loads((directory / "ports.json").read_text())["port"]
+        password = quote((directory / "password").read_text())
+        return f"postgresql://postgres:{password}@127.0.0.1:{port}/postgres"
 
     def processes(self, *words: str) -> list[int]:
         """Pids of this copy's processes whose command line holds all the words."""
