@@ -139,6 +139,8 @@ class _Escaping(Loader):
 
 
 class PostgreSQLSession:
+    dialect = "postgresql"
+
     def __init__(self, connection: Connection, options: Options) -> None:
         self._connection = connection
         driver = connection.connection.driver_connection

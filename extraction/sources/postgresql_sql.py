@@ -2,10 +2,11 @@
 
 Columns come in the order of extraction/catalog.py. Rows come in no particular
 order: names of one database sort differently in other encodings, so the session
-sorts. search_path is empty, `pg_catalog` is always searched, and `%(ids)s` is an
+sorts. The texts are built from constants of this file. search_path is empty, `pg_catalog` is always searched, and `%(ids)s` is an
 array of object ids. Doubled percent signs are the driver's.
 """
 
+# ruff: noqa: S608
 from __future__ import annotations
 
 COMMENT_LIMIT = 65_536
@@ -222,8 +223,7 @@ with recursive step as (
   union all
   select s.asked, t.typbasetype from step s join pg_type t on t.oid = s.oid where t.typtype = 'd'
 )
-select s.asked::int8, n.nspname = 'pg_catalog', t.typname, t.typtype, t.typcategory,
-  t.typelem <> 0 and t.typlen = -1
+select s.asked::int8, n.nspname = 'pg_catalog', t.typname, t.typtype, t.typcategory
 from step s join pg_type t on t.oid = s.oid join pg_namespace n on n.oid = t.typnamespace
 where t.typtype <> 'd'
 """

@@ -30,13 +30,11 @@ _BY_NAME = {
     "macaddr8": "network",
 }
 _BY_TYPE = {"c": "struct", "e": "enum", "r": "range", "m": "range"}
-_BY_CATEGORY = {"S": "string", "I": "network", "G": "geometry", "V": "bits"}
+_BY_CATEGORY = {"A": "array", "S": "string", "I": "network", "G": "geometry", "V": "bits"}
 
 
-def logical_type(builtin: bool, name: str, typtype: str, category: str, is_array: bool) -> str:
+def logical_type(builtin: bool, name: str, typtype: str, category: str) -> str:
     """Of a type that is no domain."""
-    if is_array or category == "A":
-        return "array"
     if typtype in _BY_TYPE:
         return _BY_TYPE[typtype]
     if builtin and name in _BY_NAME:

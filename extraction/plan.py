@@ -1,0 +1,237 @@
+"""The inventory, cut into batches and shards before anything is read.
+
+The cut depends on the inventory alone, never on the number of workers, so that
+two runs of an unchanged source write the same files.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from extraction.catalog import FORMAT_VERSION, KINDS
+from extraction.connection import Item, Per, Session
+from extraction.selection import Matcher, Selection
+from extraction.snapshot.layout import get_by_digest, put_by_digest
+from extraction.storage import Storage
+
+# Relations in a batch, by the number of relations in all.
+BATCH_SIZES = ((4_000, 128), (16_000, 512))
+LARGEST_BATCH = 2_048
+SCHEMA_LEVEL_BATCH = 512
+# Bounds the memory of a batch where tables are unusually wide.
+COLUMNS_IN_BATCH = 40_000
+MOST_SHARDS = 64
+
+SCHEMA_LEVEL: tuple[Per, ...] = ("schemas", "routines", "sequences")
+PERS: tuple[Per, ...] = (*SCHEMA_LEVEL, "relations")
+
+
+@dataclass(frozen=True)
+class PlannedSchema:
+    """`left_out` counts by sort what the selection leaves out of a selected schema."""
+
+    name: str
+    selected: bool
+    left_out: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Batch:
+    per: Per
+    items: list[Item]
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Consecutive batches. `total` counts relations, 0 for schema-level batches."""
+
+    id: int
+    label: str
+    total: int
+    first_batch: int
+    batches: int
+
+    def numbers(self) -> range:
+        return range(self.first_batch, self.first_batch + self.batches)
+
+
+@dataclass(frozen=True)
+class PlannedSource:
+    dialect: str
+    database: str
+    identity: str
+    version: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`path` is where it is stored, relative to the storage root."""
+
+    path: str
+    source: PlannedSource
+    selection: Selection
+    kinds: list[str]
+    schemas: list[PlannedSchema]
+    batches: list[Batch]
+    shards: list[Shard]
+
+    @property
+    def identity(self) -> str:
+        return self.source.identity
+
+    @property
+    def server_version(self) -> str:
+        return self.source.version
+
+    @property
+    def relations(self) -> int:
+        return sum(shard.total for shard in self.shards)
+
+    @property
+    def selected_schemas(self) -> list[str]:
+        return [schema.name for schema in self.schemas if schema.selected]
+
+    def shard(self, shard_id: int) -> Shard:
+        return next(shard for shard in self.shards if shard.id == shard_id)
+
+    def kinds_of(self, per: Per) -> list[str]:
+        return [kind for kind in self.kinds if per_of(kind) == per]
+
+
+def per_of(kind: str) -> Per:
+    """What the batches of a kind list."""
+    if KINDS[kind].per == "relation":
+        return "relations"
+    return next(per for per in SCHEMA_LEVEL if per == kind)
+
+
+def make_plan(session: Session, selection: Selection, storage: Storage, run_id: str) -> Plan:
+    """List what is in scope and write `plan-<sha256>.json`. One statement per sort."""
+    matcher = selection.matcher()
+    pers = {per_of(kind) for kind in matcher.kinds}
+    session.begin()
+    everything = {per: session.inventory(per) for per in PERS if per in pers or per == "schemas"}
+    session.end()
+    schemas = _schemas(everything, matcher)
+    chosen = {schema.name for schema in schemas if schema.selected}
+    batches = _batches({per: _picked(per, everything[per], matcher, chosen) for per in pers})
+    source = PlannedSource(
+        session.dialect, session.database, session.identity, session.server_version
+    )
+    plan = Plan("", source, selection, list(matcher.kinds), schemas, batches, _shards(batches))
+    return _stored(plan, storage, run_id)
+
+
+def load_plan(storage: Storage, path: str) -> Plan:
+    document = get_by_digest(storage, path)
+    return Plan(
+        path,
+        PlannedSource(**document["source"]),
+        Selection(**document["selection"]),
+        document["kinds"],
+        [PlannedSchema(**schema) for schema in document["schemas"]],
+        [
+            Batch(batch["per"], [Item(*item) for item in batch["items"]])
+            for batch in document["batches"]
+        ],
+        [Shard(**shard) for shard in document["shards"]],
+    )
+
+
+def _stored(plan: Plan, storage: Storage, run_id: str) -> Plan:
+    document: dict[str, Any] = {
+        "format": FORMAT_VERSION,
+        "source": asdict(plan.source),
+        "selection": asdict(plan.selection),
+        "kinds": plan.kinds,
+        "schemas": [asdict(schema) for schema in plan.schemas],
+        "batches": [
+            {"per": batch.per, "items": [[i.schema, i.name, i.id, i.weight] for i in batch.items]}
+            for batch in plan.batches
+        ],
+        "shards": [asdict(shard) for shard in plan.shards],
+    }
+    return replace(plan, path=put_by_digest(storage, run_id, "plan", document))
+
+
+def _schemas(everything: dict[Per, list[Item]], matcher: Matcher) -> list[PlannedSchema]:
+    held: dict[str, Counter[str]] = {}
+    left_out: dict[str, Counter[str]] = {}
+    for per, items in everything.items():
+        for item in items if per != "schemas" else ():
+            counters = held if matcher.item(item.schema, item.name) else left_out
+            counters.setdefault(item.schema, Counter())[per] += 1
+    return [
+        PlannedSchema(
+            item.schema,
+            matcher.schema(item.schema)
+            or (item.schema in held and not matcher.schema_excluded(item.schema)),
+            dict(left_out.get(item.schema, {})),
+        )
+        for item in everything["schemas"]
+    ]
+
+
+def _picked(per: Per, items: Iterable[Item], matcher: Matcher, chosen: set[str]) -> list[Item]:
+    """A schema that came into being between two statements has no scope: it is left."""
+    if per == "schemas":
+        return [item for item in items if item.schema in chosen]
+    return [i for i in items if i.schema in chosen and matcher.item(i.schema, i.name)]
+
+
+def _batches(picked: dict[Per, list[Item]]) -> list[Batch]:
+    relations = picked.get("relations", [])
+    size = next((s for most, s in BATCH_SIZES if len(relations) <= most), LARGEST_BATCH)
+    batches = [
+        Batch(per, items)
+        for per in SCHEMA_LEVEL
+        for items in _cut(picked.get(per, []), SCHEMA_LEVEL_BATCH, _same_name)
+    ]
+    return batches + [Batch("relations", items) for items in _cut(relations, size, _never)]
+
+
+def _cut(
+    items: Sequence[Item], size: int, belongs: Callable[[Item, Item], bool]
+) -> list[list[Item]]:
+    """Slices of at most `size`, except that items which belong together stay so."""
+    slices: list[list[Item]] = []
+    weight = 0
+    for item in items:
+        full = not slices or len(slices[-1]) >= size or weight + item.weight > COLUMNS_IN_BATCH
+        if full and not (slices and belongs(slices[-1][-1], item)):
+            slices.append([])
+            weight = 0
+        slices[-1].append(item)
+        weight += item.weight
+    return slices
+
+
+def _same_name(one: Item, other: Item) -> bool:
+    """Overloads of a routine are ordered among themselves when they are read."""
+    return (one.schema, one.name) == (other.schema, other.name)
+
+
+def _never(_one: Item, _other: Item) -> bool:
+    return False
+
+
+def _shards(batches: Sequence[Batch]) -> list[Shard]:
+    first = sum(batch.per != "relations" for batch in batches)
+    pers = list(dict.fromkeys(batch.per for batch in batches[:first]))
+    shards = [Shard(0, ", ".join(pers), 0, 0, first)] if first else []
+    count = len(batches) - first
+    each = max(2, math.ceil(count / MOST_SHARDS))
+    for number, start in enumerate(range(first, len(batches), each), 1):
+        part = batches[start : start + each]
+        total = sum(len(batch.items) for batch in part)
+        shards.append(Shard(number, _label(part), total, start, len(part)))
+    return shards
+
+
+def _label(batches: Sequence[Batch]) -> str:
+    first, last = batches[0].items[0].schema, batches[-1].items[-1].schema
+    return first if first == last else f"{first} – {last}"

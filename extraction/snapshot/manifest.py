@@ -1,0 +1,190 @@
+"""The end of a run: prove that nothing is missing, then say what there is.
+
+The manifest is a pure function of plan, ledgers and the workflow's time. It is
+written last, atomically; a snapshot exists when it exists.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from extraction.catalog import FORMAT_VERSION
+from extraction.errors import SnapshotDamaged
+from extraction.plan import Plan, load_plan, per_of
+from extraction.selection import Selection
+from extraction.snapshot.layout import canonical, manifest_path
+from extraction.snapshot.ledger import BatchRecord, read_ledger, verified
+from extraction.snapshot.writer import Part
+from extraction.storage import Storage
+
+ScopeStatus = Literal["complete", "filtered", "denied", "errored"]
+Status = Literal["succeeded", "partial"]
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What completeness is said about. Filtered: all of what is selected, not all there is."""
+
+    schema: str
+    kind: str
+    status: ScopeStatus
+    rows: int
+
+
+@dataclass(frozen=True)
+class Finished:
+    """`manifest` is the sha256 of the manifest."""
+
+    status: Status
+    manifest: str
+    counts: dict[str, int]
+    completeness: dict[str, int]
+
+
+def finish(
+    storage: Storage,
+    run_id: str,
+    plan_path: str,
+    ledgers: Sequence[str],
+    at: str,
+    selection: Selection,
+) -> Finished:
+    """Verify every part and the coverage of the plan, then write the manifest.
+
+    Raises SnapshotDamaged and writes nothing if anything is missing, doubled or
+    altered. The same arguments give the same bytes.
+    """
+    plan = load_plan(storage, plan_path)
+    if plan.selection != selection:
+        raise SnapshotDamaged("The plan was made for another selection.")
+    records = _covering(plan, list(_records(storage, plan_path, ledgers)))
+    for record in records:
+        _verify(storage, plan, record)
+    document = _document(plan, records, sorted(ledgers), at)
+    data = canonical(document)
+    storage.put(manifest_path(run_id), data)
+    return Finished(
+        document["status"],
+        hashlib.sha256(data).hexdigest(),
+        document["counts"],
+        document["completeness"],
+    )
+
+
+def _records(storage: Storage, plan_path: str, ledgers: Sequence[str]) -> Iterator[BatchRecord]:
+    for path in ledgers:
+        plan, records = read_ledger(storage, path)
+        if plan != plan_path:
+            raise SnapshotDamaged("A ledger belongs to another plan.")
+        yield from records
+
+
+def _covering(plan: Plan, records: Sequence[BatchRecord]) -> list[BatchRecord]:
+    """The records in the plan's order, each batch once."""
+    ordered = sorted(records, key=lambda record: record.batch)
+    if [record.batch for record in ordered] != list(range(len(plan.batches))):
+        raise SnapshotDamaged("The ledgers do not cover every batch of the plan exactly once.")
+    return ordered
+
+
+def _verify(storage: Storage, plan: Plan, record: BatchRecord) -> None:
+    batch = plan.batches[record.batch]
+    kinds = [part.kind for part in record.parts]
+    if len(set(kinds)) != len(kinds) or not set(kinds) <= set(plan.kinds_of(batch.per)):
+        raise SnapshotDamaged(f"Batch {record.batch} has parts that the plan does not ask for.")
+    for part in record.parts:
+        if not verified(storage, part) or _rows_in(storage, part) != part.rows:
+            raise SnapshotDamaged(f"{part.path} is missing or does not match its digest.")
+    if batch.per != "relations":
+        return
+    # planned = extracted + vanished + quarantined, unless the kind is denied as a whole
+    if len(batch.items) != record.found + len(record.vanished):
+        raise SnapshotDamaged(f"Batch {record.batch} does not account for every relation.")
+    if "relations" in plan.kinds and "relations" not in record.denied:
+        read = sum(part.rows for part in record.parts if part.kind == "relations")
+        broken = sum(errored.kind == "relations" for errored in record.errored)
+        if record.found != read + broken:
+            raise SnapshotDamaged(f"Batch {record.batch} has lost relations.")
+
+
+def _rows_in(storage: Storage, part: Part) -> int:
+    try:
+        return int(pq.read_metadata(storage.local_path(part.path)).num_rows)
+    except (OSError, pa.ArrowException):
+        return -1
+
+
+def _document(
+    plan: Plan, records: Sequence[BatchRecord], ledgers: Sequence[str], at: str
+) -> dict[str, Any]:
+    scopes = _scopes(plan, records)
+    statuses = Counter(scope.status for scope in scopes)
+    counts = dict.fromkeys(plan.kinds, 0)
+    for record in records:
+        for part in record.parts:
+            counts[part.kind] += part.rows
+    return {
+        "format": FORMAT_VERSION,
+        "status": "partial" if statuses["denied"] or statuses["errored"] else "succeeded",
+        "finished_at": at,
+        "source": asdict(plan.source),
+        "selection": asdict(plan.selection),
+        "kinds": plan.kinds,
+        "counts": counts,
+        "completeness": {
+            status: statuses[status] for status in ("complete", "denied", "errored", "filtered")
+        },
+        "scopes": [asdict(scope) for scope in scopes],
+        "files": list(_files(plan, records)),
+        "errored": [asdict(errored) for record in records for errored in record.errored],
+        "vanished": [
+            {"of": plan.batches[record.batch].per, "schema": schema, "name": name}
+            for record in records
+            for schema, name in record.vanished
+        ],
+        "plan": plan.path,
+        "ledgers": list(ledgers),
+    }
+
+
+def _files(plan: Plan, records: Sequence[BatchRecord]) -> Iterator[dict[str, Any]]:
+    """By kind, then by batch: read in this order, a kind is sorted by its key."""
+    for kind in plan.kinds:
+        for record in records:
+            for part in record.parts:
+                if part.kind == kind:
+                    file = part.as_dict()
+                    del file["schemas"]
+                    yield file
+
+
+def _scopes(plan: Plan, records: Sequence[BatchRecord]) -> list[Scope]:
+    rows: Counter[tuple[str, str]] = Counter()
+    denied: set[tuple[str, str]] = set()
+    errored: set[tuple[str, str]] = set()
+    for record in records:
+        for part in record.parts:
+            rows.update({(schema, part.kind): count for schema, count in part.schemas.items()})
+        schemas = {item.schema for item in plan.batches[record.batch].items}
+        denied |= {(schema, kind) for schema in schemas for kind in record.denied}
+        errored |= {(e.schema, e.kind) for e in record.errored}
+    scopes = []
+    for schema in plan.schemas:
+        for kind in plan.kinds:
+            scope = (schema.name, kind)
+            status: ScopeStatus = "complete"
+            if scope in denied:
+                status = "denied"
+            elif scope in errored:
+                status = "errored"
+            elif not schema.selected or schema.left_out.get(per_of(kind)):
+                status = "filtered"
+            scopes.append(Scope(schema.name, kind, status, rows[scope]))
+    return scopes
