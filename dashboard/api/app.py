@@ -29,10 +29,10 @@ class Api(NinjaAPI):
 
     def _get_urls(self) -> list[URLResolver | URLPattern]:
         urls: list[URLResolver | URLPattern] = super()._get_urls()
-        urls = [url for url in urls if getattr(url, "name", "") != "api-root"]
         for url in urls:
             if isinstance(url, URLPattern):
-                url.callback = _plain(url.callback)
+                bare = url.name == "api-root"
+                url.callback = _plain(_signed_in(url.callback) if bare else url.callback)
         return [*urls, path("<path:rest>", _plain(_signed_in(_nothing_here)), name="nothing")]
 
 

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import orjson
 from django.http import Http404, HttpRequest
-from ninja import Router
+from ninja import Router, Status
 from ninja.errors import HttpError
 
 from dashboard import connections as verbs
@@ -52,7 +52,7 @@ def create_connection(request: HttpRequest) -> Any:
     form = ConnectionForm.from_api(_body(request))
     if not form.is_valid():
         raise problems.of_form(form.errors)
-    return 201, shown(verbs.create(form, request.user))
+    return Status(201, shown(verbs.create(form, request.user)))
 
 
 @router.get("/connections/{uuid:connection_id}", response={200: ConnectionOut, **REFUSALS})
@@ -79,7 +79,7 @@ def edit_connection(request: HttpRequest, connection_id: UUID) -> Any:
 )
 def delete_connection(request: HttpRequest, connection_id: UUID) -> Any:
     verbs.delete(_fetch(connection_id), request.user)
-    return 204, None
+    return Status(204, None)
 
 
 @router.put(

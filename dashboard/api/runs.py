@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from django.http import Http404, HttpRequest
-from ninja import Query, Router
+from ninja import Query, Router, Status
 
 from dashboard import runs as verbs
 from dashboard.api import problems
@@ -50,7 +50,7 @@ def start_run(request: HttpRequest, body: RunIn) -> Any:
         run = verbs.start(connection, selection, request.user)
     except InvalidSelection as error:
         raise problems.Invalid((faulty(selection), error.message)) from None
-    return 201, verbs.run_dict(run)
+    return Status(201, verbs.run_dict(run))
 
 
 @router.get("/runs/{uuid:run_id}", response={200: RunOut, **REFUSALS})
@@ -60,7 +60,7 @@ def get_run(request: HttpRequest, run_id: UUID) -> Any:
 
 @router.post("/runs/{uuid:run_id}/cancel", response={202: RunOut, **REFUSALS}, auth=by("operator"))
 def cancel_run(request: HttpRequest, run_id: UUID) -> Any:
-    return 202, verbs.run_dict(verbs.cancel(fetch(run_id), request.user))
+    return Status(202, verbs.run_dict(verbs.cancel(fetch(run_id), request.user)))
 
 
 @router.get("/runs/{uuid:run_id}/events", response={200: EventList, **REFUSALS})

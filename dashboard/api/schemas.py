@@ -7,8 +7,6 @@ from typing import Any
 from ninja import Schema
 from pydantic import ConfigDict, Field
 
-from dashboard.live.picture import Totals
-
 
 class Problem(Schema):
     class FieldError(Schema):
@@ -104,13 +102,22 @@ class RunConnection(Schema):
     name: str
 
 
+class ProgressOut(Schema):
+    done: int
+    in_flight: int
+    total: int
+    unit: str
+    rate: float
+    eta_seconds: int | None
+
+
 class RunOut(Schema):
     id: str
     connection: RunConnection
     status: str
     verdict: str
     phase: str
-    progress: Totals
+    progress: ProgressOut
     counts: dict[str, int]
     completeness: dict[str, int]
     error: dict[str, str] | None

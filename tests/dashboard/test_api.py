@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.test import Client
+from django.utils.crypto import get_random_string
+from pydantic import SecretStr
 
 from dashboard import tokens
 from dashboard.models import Connection, Run
@@ -21,8 +23,7 @@ CREDENTIAL = "connections/x"
 @pytest.fixture(autouse=True)
 def nothing_answers(settings):
     """No server is there: every address is a closed port."""
-    from pydantic import SecretStr
-
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     settings.ENV = settings.ENV.model_copy(
         update={
             "temporal_address": "127.0.0.1:1",
@@ -144,15 +145,16 @@ def test_a_deactivated_user_is_401(viewer):
     assert_problem(Client().get(f"{ROOT}/runs", headers=headers), 401)
 
 
-def test_a_session_changes_nothing_without_its_csrf_token(operator, source):
+def test_a_session_changes_nothing_without_its_csrf_token(operator, source, settings):
     client = Client(enforce_csrf_checks=True)
     client.force_login(operator)
     body = {"data": json.dumps({"connection": "source"}), "content_type": "application/json"}
     assert_problem(client.post(f"{ROOT}/runs", **body), 403)
     assert not Run.objects.exists()
-    client.get("/sign-in/")
-    client.cookies.load({name: morsel.value for name, morsel in client.cookies.items()})
-    assert client.get(f"{ROOT}/runs").status_code == 200
+    token = get_random_string(32)
+    client.cookies[settings.CSRF_COOKIE_NAME] = token
+    with_token = client.post(f"{ROOT}/runs", **body, headers={"X-CSRFToken": token})
+    assert with_token.status_code == 201
 
 
 def test_a_token_needs_no_csrf(operator, source):
@@ -172,6 +174,8 @@ def test_a_token_needs_no_csrf(operator, source):
 def test_an_unknown_path_is_a_problem_and_401_to_strangers(viewer):
     assert_problem(call("get", "/nonsense", viewer), 404)
     assert_problem(call("get", "/nonsense"), 401)
+    assert_problem(call("get", "/", viewer), 404)
+    assert_problem(call("get", "/"), 401)
     assert_problem(call("get", "/runs/no-uuid", viewer), 404)
 
 
