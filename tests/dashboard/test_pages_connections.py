@@ -1,0 +1,240 @@
+"""The pages of connections; what needs a real Vault is in the integration tests."""
+
+from __future__ import annotations
+
+import re
+import uuid
+
+import pytest
+from tests.dashboard import cast
+
+from dashboard.models import Connection, Run
+from dashboard.views.ladder import ladder
+from workers.contract import CheckResult, CheckStep
+
+pytestmark = pytest.mark.django_db
+
+FORM = {
+    "name": "hr",
+    "dialect": "postgresql",
+    "host": "db.internal",
+    "port": "5432",
+    "database": "hr",
+    "username": "surveyor",
+    "password": "canary-7f3a",
+    "tls": "verify-full",
+}
+
+
+@pytest.fixture
+def warehouse(db):
+    return cast.connection(environment="production", tags=["nightly"])
+
+
+@pytest.fixture
+def no_vault(settings):
+    """Nothing listens on port 1."""
+    settings.ENV = settings.ENV.model_copy(update={"vault_addr": "http://127.0.0.1:1"})
+
+
+def test_the_list_tells_the_last_result_from_what_goes_on(client, viewer, warehouse):
+    ended = cast.run(warehouse, "failed", ago=900)
+    open_run = cast.run(warehouse, "queued")
+    client.force_login(viewer)
+    text = client.get("/connections/").content.decode()
+    assert re.search(rf'href="/runs/{ended.id}/"><span class="st" data-tone="bad">', text)
+    assert re.search(rf'href="/runs/{open_run.id}/"><span class="st" data-tone="idle">', text)
+
+
+def test_the_list_costs_the_same_queries_for_one_and_for_many(
+    client, viewer, warehouse, django_assert_max_num_queries
+):
+    client.force_login(viewer)
+    cast.run(warehouse)
+    with django_assert_max_num_queries(8) as one:
+        client.get("/connections/")
+    for i in range(10):
+        cast.run(cast.connection(f"c{i}"), ago=50)
+    with django_assert_max_num_queries(len(one)):
+        client.get("/connections/")
+
+
+def test_a_long_list_has_pages(client, viewer):
+    for i in range(51):
+        cast.connection(f"c{i:02}")
+    client.force_login(viewer)
+    first, second = (client.get(f"/connections/?page={n}").content.decode() for n in (1, 2))
+    assert (first.count('scope="row"'), second.count('scope="row"')) == (50, 1)
+    assert 'rel="next"' in first
+
+
+@pytest.mark.parametrize("page", ["new/", "{id}/edit/", "{id}/rotate/", "{id}/delete/"])
+def test_an_operator_may_not_change_connections(client, operator, warehouse, page):
+    client.force_login(operator)
+    path = "/connections/" + page.format(id=warehouse.id)
+    assert client.get(path).status_code == 403
+    assert client.post(path, FORM).status_code == 403
+    assert Connection.objects.count() == 1
+
+
+@pytest.mark.parametrize("verb", ["check", "start"])
+def test_a_viewer_neither_checks_nor_starts(client, viewer, warehouse, verb):
+    client.force_login(viewer)
+    assert client.post(f"/connections/{warehouse.id}/{verb}/").status_code == 403
+    assert client.get(f"/connections/{warehouse.id}/").status_code == 200
+
+
+def test_the_form_prints_the_role_for_what_was_typed(client, admin):
+    client.force_login(admin)
+    assert 'CREATE ROLE &quot;surveyor&quot;' in client.get("/connections/new/").content.decode()
+    typed = client.post("/connections/new/", FORM | {"username": "reader", "port": "70000"})
+    assert 'CREATE ROLE &quot;reader&quot;' in typed.content.decode()
+
+
+def test_a_wrong_field_answers_422_with_a_notice_that_leads_to_it(client, admin):
+    client.force_login(admin)
+    page = client.post("/connections/new/", FORM | {"port": "70000"})
+    text = page.content.decode()
+    assert page.status_code == 422
+    assert '<a href="#id_port">Port: 70000 is not a port.' in text
+    assert 'value="70000"' in text
+    assert 'id="id_port_error"' in text
+    assert re.search(r'id="id_port"[^>]*|aria-invalid="true"', text)
+    assert "canary-7f3a" not in text
+    assert not Connection.objects.exists()
+
+
+def test_vault_down_is_a_503_that_keeps_what_was_typed_but_the_password(client, admin, no_vault):
+    client.force_login(admin)
+    page = client.post("/connections/new/", FORM)
+    text = page.content.decode()
+    assert page.status_code == 503
+    assert "Nothing was saved." in text
+    assert 'value="db.internal"' in text
+    assert "canary-7f3a" not in text
+    assert not Connection.objects.exists()
+
+
+def test_rotate_with_vault_down_changes_nothing(client, admin, warehouse, no_vault):
+    client.force_login(admin)
+    page = client.post(f"/connections/{warehouse.id}/rotate/", {"password": "canary-7f3a"})
+    assert page.status_code == 503
+    assert "canary-7f3a" not in page.content.decode()
+    warehouse.refresh_from_db()
+    assert warehouse.credential_version == 1
+
+
+def test_rotate_needs_a_password(client, admin, warehouse):
+    client.force_login(admin)
+    page = client.post(f"/connections/{warehouse.id}/rotate/", {"password": ""})
+    assert page.status_code == 422
+    assert 'href="#id_password"' in page.content.decode()
+
+
+def test_an_edit_that_moves_the_target_asks_for_the_password(client, admin, warehouse):
+    client.force_login(admin)
+    moved = FORM | {"name": "warehouse", "host": "elsewhere.internal", "password": ""}
+    page = client.post(f"/connections/{warehouse.id}/edit/", moved)
+    assert page.status_code == 422
+    assert "Enter the password again" in page.content.decode()
+    warehouse.refresh_from_db()
+    assert warehouse.host == "db.internal"
+
+
+def test_an_edit_of_the_rest_needs_no_password_and_no_vault(client, admin, warehouse, no_vault):
+    client.force_login(admin)
+    same = FORM | {"name": "warehouse", "database": "dw", "password": "", "owner": "finance"}
+    page = client.post(f"/connections/{warehouse.id}/edit/", same)
+    assert page.headers["Location"] == f"/connections/{warehouse.id}/"
+    warehouse.refresh_from_db()
+    assert (warehouse.owner, warehouse.credential_version) == ("finance", 1)
+
+
+def test_a_busy_connection_is_not_deleted(client, admin, warehouse):
+    run = cast.run(warehouse, "queued")
+    client.force_login(admin)
+    page = client.post(f"/connections/{warehouse.id}/delete/")
+    assert page.status_code == 409
+    assert f'href="/runs/{run.id}/"' in page.content.decode()
+    assert Connection.objects.filter(id=warehouse.id).exists()
+
+
+def test_delete_asks_and_keeps_the_runs(client, admin, warehouse, no_vault):
+    run = cast.run(warehouse)
+    client.force_login(admin)
+    asked = client.get(f"/connections/{warehouse.id}/delete/")
+    assert "Delete the connection" in asked.content.decode()
+    assert Connection.objects.exists()
+    assert client.post(f"/connections/{warehouse.id}/delete/").headers["Location"] == "/connections/"
+    run.refresh_from_db()
+    assert run.connection is None
+    assert "warehouse" in client.get(f"/runs/{run.id}/").content.decode()
+
+
+def test_start_saves_the_selection_and_leads_to_the_run(client, operator, warehouse):
+    client.force_login(operator)
+    page = client.post(
+        f"/connections/{warehouse.id}/start/",
+        {"include": "sales\n ref.* \n", "exclude": "*.tmp_?", "kinds": ["columns", "relations"]},
+    )
+    run = Run.objects.get()
+    assert page.headers["Location"] == f"/runs/{run.id}/"
+    assert run.input["selection"] == {
+        "include": ["sales", "ref.*"],
+        "exclude": ["*.tmp_?"],
+        "kinds": ["columns", "relations"],
+    }
+
+
+def test_an_invalid_pattern_is_said_at_its_field_and_kept(client, operator, warehouse):
+    client.force_login(operator)
+    page = client.post(
+        f"/connections/{warehouse.id}/start/", {"include": "sales", "exclude": "a.b.c.d"}
+    )
+    text = page.content.decode()
+    assert page.status_code == 422
+    assert re.search(r'id="id_exclude_error".*a\.b\.c\.d', text)
+    assert "id_include_error" not in text
+    assert re.search(r"<textarea[^>]*>\s*sales</textarea>", text)
+    assert not Run.objects.exists()
+
+
+def test_a_second_run_is_refused_naming_the_open_one(client, operator, warehouse):
+    open_run = cast.run(warehouse, "queued")
+    client.force_login(operator)
+    page = client.post(f"/connections/{warehouse.id}/start/", {"include": "sales"})
+    text = page.content.decode()
+    assert page.status_code == 409
+    assert str(open_run.id) in text
+    assert re.search(r"<textarea[^>]*>\s*sales</textarea>", text)
+    assert Run.objects.count() == 1
+
+
+@pytest.mark.parametrize("method", ["get", "put"])
+def test_start_and_check_take_post_only(client, operator, warehouse, method):
+    client.force_login(operator)
+    for verb in ("start", "check"):
+        assert getattr(client, method)(f"/connections/{warehouse.id}/{verb}/").status_code == 405
+
+
+def test_an_unknown_connection_is_not_found(client, admin):
+    client.force_login(admin)
+    assert client.get(f"/connections/{uuid.uuid4()}/").status_code == 404
+
+
+def test_the_ladder_names_the_steps_that_were_not_tried():
+    steps = [
+        CheckStep("resolve", True, "db.internal is 10.0.0.1"),
+        CheckStep("connect", False, "refused", "Open the port."),
+    ]
+    rungs = ladder(CheckResult(False, "", 12.0, steps))
+    assert [(r.name, r.tone) for r in rungs] == [
+        ("Resolve", "ok"),
+        ("Connect", "bad"),
+        ("TLS", "idle"),
+        ("Log in", "idle"),
+        ("Version", "idle"),
+        ("Read the catalogue", "idle"),
+    ]
+    assert rungs[1].fix == "Open the port."
+    assert rungs[5].detail == "not tried"
