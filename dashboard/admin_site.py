@@ -34,6 +34,8 @@ class SurveyorAdminSite(admin.AdminSite):
         inner = super().admin_view(view, cacheable)
 
         def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            if not request.user.is_authenticated:
+                return redirect_to_login(request.get_full_path())
             self._refuse(request)
             return inner(request, *args, **kwargs)
 

@@ -19,7 +19,7 @@ from dashboard import fields
 from dashboard.models import Connection
 from extraction.connection import Options, Target
 
-LIMITS = ("sessions", "pace", "statement_timeout", "lock_timeout")
+LIMITS = ("sessions", "pace", "statement_timeout", "lock_timeout", "connect_timeout")
 TARGET = ("dialect", "host", "port", "database", "username", "tls")
 # What a caller of the API may put into `options`, and what beside it.
 API_OPTIONS = (*LIMITS, "tls")
@@ -67,6 +67,9 @@ class ConnectionForm(ModelForm):
         minimum=0.1,
         maximum=60,
         help_text="Seconds to wait for a lock, at most.",
+    )
+    connect_timeout = fields.SecondsField(
+        label="Connect limit", minimum=1, maximum=30, help_text="Seconds to reach the server."
     )
     owner = fields.TextField(label="Owner", max_length=120, required=False)
     environment = fields.TextField(label="Environment", max_length=40, required=False)
@@ -140,10 +143,11 @@ class ConnectionForm(ModelForm):
             # Under its own name, which add_error() refuses for what is no field.
             self.errors[key] = self.error_class([ValidationError(_unknown(key), code="unknown")])
         cleaned["tls"] = cleaned.get("tls") or fields.default_tls(cleaned.get("host", ""))
-        defaults = asdict(Options())
         for name in LIMITS:
             if cleaned.get(name) is None and name not in self.errors:
-                cleaned[name] = defaults[name]
+                # Emptied means the default; left out, by a page without the field, is kept.
+                kept = Options() if name in self.data else self.instance.limits
+                cleaned[name] = getattr(kept, name)
         self._demand_password(cleaned)
         return cleaned
 

@@ -190,6 +190,7 @@ def test_a_valid_form_gives_a_target_and_limits():
         "pace": 0.25,
         "statement_timeout": 60.0,
         "lock_timeout": 2.0,
+        "connect_timeout": 5.0,
     }
     saved = bound.save(commit=False)
     assert (saved.tags, saved.owner, saved.options) == (["pii", "hr"], "team", bound.limits)
@@ -295,7 +296,15 @@ def test_a_patch_keeps_what_it_leaves_out(stored):
         "pace": 0.0,
         "statement_timeout": 30.0,
         "lock_timeout": 1.0,
+        "connect_timeout": 5.0,
     }
+
+
+def test_a_page_without_a_field_keeps_its_value_and_an_emptied_one_gets_the_default(stored):
+    page = {n: v for n, v in GOOD.items() if n != "password"}
+    bound = ConnectionForm({**page, "tls": "verify-full", "pace": ""}, instance=stored)
+    assert bound.is_valid(), bound.errors
+    assert (bound.limits["pace"], bound.limits["statement_timeout"]) == (0.0, 30.0)
 
 
 @pytest.mark.parametrize(
