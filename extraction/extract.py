@@ -16,7 +16,9 @@ from typing import Any
 from extraction.connection import Item, Load, Options, Session
 from extraction.connection import Stopped as Stopped
 from extraction.errors import PermissionDenied, SourceChanged, StatementFailed
-from extraction.plan import Batch, Plan, Shard
+from extraction.plan import Batch
+from extraction.plan import Plan as Plan
+from extraction.plan import Shard as Shard
 from extraction.plan import load_plan as load_plan
 from extraction.plan import make_plan as make_plan
 from extraction.snapshot.ledger import (

@@ -1,0 +1,200 @@
+"""Try a connection step by step, and say for the step that failed what to do.
+
+The network is tried first, without a credential; then one login, never two.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import struct
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from extraction.address import AddressPolicy, resolve
+from extraction.connection import Credentials, Options, Session, Target, source_of
+from extraction.errors import (
+    PermissionDenied,
+    SourceUnreachable,
+    StatementFailed,
+    SurveyorError,
+    TLSFailed,
+)
+
+LABEL = "surveyor check"
+CONNECT_TIMEOUT = 3.0
+STATEMENT_TIMEOUT = 10.0
+OLDEST = 12
+
+_SSL_REQUEST = struct.pack("!ii", 8, 80877103)
+
+
+@dataclass(frozen=True)
+class CheckStep:
+    """`name` is one of resolve, connect, tls, login, version, catalogue."""
+
+    name: str
+    ok: bool
+    detail: str
+    fix: str = ""
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """`latency_ms` is one round trip over the open session. Stops at the first failed step."""
+
+    ok: bool
+    server_version: str
+    latency_ms: float
+    steps: list[CheckStep]
+
+
+def check(
+    target: Target,
+    credentials: Callable[[], Credentials],
+    options: Options,
+    policy: AddressPolicy,
+) -> CheckReport:
+    """Never raises what it can report. `credentials` is asked after the network steps."""
+    limits = replace(
+        options,
+        connect_timeout=min(options.connect_timeout, CONNECT_TIMEOUT),
+        statement_timeout=min(options.statement_timeout, STATEMENT_TIMEOUT),
+    )
+    ladder = _Ladder(target, limits)
+    try:
+        addresses = ladder.network(policy)
+        ladder.source(credentials, addresses)
+    except SurveyorError as error:
+        ladder.failed(error)
+    ok = all(step.ok for step in ladder.steps)
+    return CheckReport(ok, ladder.version, ladder.latency_ms, ladder.steps)
+
+
+class _Ladder:
+    def __init__(self, target: Target, options: Options) -> None:
+        self.target, self.options = target, options
+        self.steps: list[CheckStep] = []
+        self.version, self.latency_ms = "", 0.0
+        self._current = "resolve"
+
+    def network(self, policy: AddressPolicy) -> list[str]:
+        host, port = self.target.host, self.target.port
+        with self._step("resolve") as say:
+            addresses = resolve(host, port, policy, self.options.connect_timeout)
+            say(f"{host} is {', '.join(addresses)}.")
+        with self._step("connect") as say:
+            address, connection = self._dial(addresses)
+            say(f"{address} answers at port {port}.")
+        with connection, self._step("tls") as say:
+            say(_handshake(connection, self.target))
+        return [address, *(other for other in addresses if other != address)]
+
+    def source(self, credentials: Callable[[], Credentials], addresses: list[str]) -> None:
+        with self._step("login") as say:
+            session = source_of(self.target).open_session(
+                self.target, credentials(), self.options, addresses, LABEL
+            )
+            say(f"Signed in as {self.target.username} to {session.database}.")
+        with session:
+            with self._step("version") as say:
+                say(self._understood(session))
+            with self._step("catalogue") as say:
+                say(self._read(session))
+
+    def failed(self, error: SurveyorError) -> None:
+        # What TLS refuses during the login belongs to its own step.
+        if isinstance(error, TLSFailed) and self._current == "login":
+            self.steps = [step for step in self.steps if step.name != "tls"]
+            self._current = "tls"
+        self.steps.append(CheckStep(self._current, False, error.message, error.fix))
+
+    @contextmanager
+    def _step(self, name: str) -> Iterator[Callable[[str], None]]:
+        self._current = name
+        details: list[str] = []
+        yield details.append
+        self.steps.append(CheckStep(name, True, details[0]))
+
+    def _dial(self, addresses: list[str]) -> tuple[str, socket.socket]:
+        failure: OSError = OSError()
+        for address in addresses:
+            try:
+                return address, socket.create_connection(
+                    (address, self.target.port), self.options.connect_timeout
+                )
+            except OSError as error:
+                failure = error
+        raise _unreachable(failure)
+
+    def _understood(self, session: Session) -> str:
+        self.version = session.server_version
+        started = time.monotonic()
+        session.begin()
+        session.inventory("schemas")
+        self.latency_ms = round((time.monotonic() - started) * 1000, 2)
+        major = self.version.split(".")[0]
+        if session.dialect == "postgresql" and major.isdecimal() and int(major) < OLDEST:
+            raise StatementFailed(
+                f"PostgreSQL {self.version} is older than {OLDEST}, the oldest that is read.",
+                "Upgrade the server.",
+            )
+        return f"{session.dialect} {self.version}."
+
+    def _read(self, session: Session) -> str:
+        schemas = session.inventory("schemas")
+        relations = session.inventory("relations")
+        session.read("columns", relations[:1])
+        session.end()
+        if not schemas:
+            raise PermissionDenied("The catalogue shows no schema at all.")
+        return f"{len(relations):,} relations in {len(schemas):,} schemas can be read."
+
+
+def _handshake(connection: socket.socket, target: Target) -> str:
+    """Ask for TLS as the server's protocol does, and verify as the connection will."""
+    if target.tls == "disable":
+        return "Off: the password travels in the clear." if not _local(connection) else "Off."
+    try:
+        connection.sendall(_SSL_REQUEST)
+        answer = connection.recv(1)
+        if answer != b"S":
+            raise TLSFailed(
+                "The server does not offer TLS.",
+                "Turn TLS on in the server, or turn it off for this connection.",
+            )
+        with _context(target.tls).wrap_socket(connection, server_hostname=target.host) as secure:
+            return f"{secure.version()}, {'verified' if target.tls == 'verify-full' else 'encrypted, not verified'}."
+    except ssl.SSLCertVerificationError as error:
+        raise TLSFailed(f"The server's certificate was refused: {error.verify_message}.") from None
+    except ssl.SSLError:
+        raise TLSFailed("The TLS handshake with the server failed.") from None
+    except OSError as error:
+        raise _unreachable(error) from None
+
+
+def _context(mode: str) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    if mode != "verify-full":
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _local(connection: socket.socket) -> bool:
+    return str(connection.getpeername()[0]) in ("127.0.0.1", "::1")
+
+
+def _unreachable(error: OSError) -> SourceUnreachable:
+    if isinstance(error, ConnectionRefusedError):
+        return SourceUnreachable(
+            "Nothing answers at this host and port: the connection was refused.",
+            "Check host and port, and that the server listens on this address.",
+        )
+    if isinstance(error, TimeoutError):
+        return SourceUnreachable(
+            "The server did not answer in time.", "Check the firewall between worker and server."
+        )
+    return SourceUnreachable("The server cannot be reached over the network.")
