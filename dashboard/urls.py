@@ -5,7 +5,8 @@ from django.urls import URLPattern, URLResolver, path
 from django.views.generic import RedirectView
 
 from dashboard import health
-from dashboard.views import accounts, connections, runs
+from dashboard.api import api
+from dashboard.views import accounts, catalogue, connections, runs
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", RedirectView.as_view(pattern_name="runs"), name="home"),
@@ -25,6 +26,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("connections/<uuid:connection_id>/delete/", connections.delete, name="connection-delete"),
     path("connections/<uuid:connection_id>/check/", connections.check, name="connection-check"),
     path("connections/<uuid:connection_id>/start/", connections.start, name="connection-start"),
+    path("catalogue/", catalogue.index, name="catalogue"),
+    path("catalogue/<uuid:run_id>/", catalogue.show, name="snapshot"),
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
+    path("api/v1/", api.urls),
 ]

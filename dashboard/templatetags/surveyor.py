@@ -233,6 +233,12 @@ def tone(status: str) -> str:
 
 
 @register.filter
+def singular(kind: str) -> str:
+    """relations → relation."""
+    return kind.removesuffix("s")
+
+
+@register.filter
 def names(values: object) -> str:
     """A list of names from a source in one line."""
     return ", ".join(reveal(value) for value in values) if isinstance(values, list) else ""

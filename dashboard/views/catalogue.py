@@ -12,13 +12,13 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
-from extraction.snapshot.reader import Snapshot, open_snapshot
 
 from dashboard.access import SignedInRequest, require
 from dashboard.models import Connection, Run
 from dashboard.templatetags.surveyor import short_kind
 from extraction.catalog import KINDS
 from extraction.errors import SnapshotDamaged, StorageFailed
+from extraction.snapshot.reader import Snapshot, open_snapshot
 from extraction.storage import open_storage
 
 log = structlog.get_logger(__name__)

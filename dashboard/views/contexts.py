@@ -16,6 +16,7 @@ from dashboard.story import Line
 from dashboard.templatetags.surveyor import TONES
 from dashboard.views.bars import Bar
 from extraction.catalog import KINDS
+from extraction.connection import DIALECTS
 
 EVENTS_SHOWN = 200
 
@@ -140,6 +141,11 @@ class RunView(RunRow):
     @property
     def selection(self) -> dict[str, Any]:
         return dict(self.run.input.get("selection", {}))
+
+    @property
+    def server(self) -> str:
+        dialect = self._source().get("target", {}).get("dialect", "")
+        return DIALECTS[dialect].label if dialect in DIALECTS else dialect
 
     @property
     def place(self) -> str:

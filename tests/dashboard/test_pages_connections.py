@@ -6,10 +6,10 @@ import re
 import uuid
 
 import pytest
-from tests.dashboard import cast
 
 from dashboard.models import Connection, Run
 from dashboard.views.ladder import ladder
+from tests.dashboard import cast
 from workers.contract import CheckResult, CheckStep
 
 pytestmark = pytest.mark.django_db
@@ -86,9 +86,9 @@ def test_a_viewer_neither_checks_nor_starts(client, viewer, warehouse, verb):
 
 def test_the_form_prints_the_role_for_what_was_typed(client, admin):
     client.force_login(admin)
-    assert 'CREATE ROLE &quot;surveyor&quot;' in client.get("/connections/new/").content.decode()
+    assert "CREATE ROLE &quot;surveyor&quot;" in client.get("/connections/new/").content.decode()
     typed = client.post("/connections/new/", FORM | {"username": "reader", "port": "70000"})
-    assert 'CREATE ROLE &quot;reader&quot;' in typed.content.decode()
+    assert "CREATE ROLE &quot;reader&quot;" in typed.content.decode()
 
 
 def test_a_wrong_field_answers_422_with_a_notice_that_leads_to_it(client, admin):
@@ -165,7 +165,9 @@ def test_delete_asks_and_keeps_the_runs(client, admin, warehouse, no_vault):
     asked = client.get(f"/connections/{warehouse.id}/delete/")
     assert "Delete the connection" in asked.content.decode()
     assert Connection.objects.exists()
-    assert client.post(f"/connections/{warehouse.id}/delete/").headers["Location"] == "/connections/"
+    assert (
+        client.post(f"/connections/{warehouse.id}/delete/").headers["Location"] == "/connections/"
+    )
     run.refresh_from_db()
     assert run.connection is None
     assert "warehouse" in client.get(f"/runs/{run.id}/").content.decode()

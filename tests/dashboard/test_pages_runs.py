@@ -8,12 +8,12 @@ import uuid
 
 import pytest
 from django.urls import reverse
-from tests.dashboard import cast
 
 from dashboard.live.board import Board
 from dashboard.live.picture import draw
 from dashboard.models import Run
 from dashboard.views.contexts import run_view
+from tests.dashboard import cast
 from workers.contract import PlanRecord, Progress, ShardPlan
 
 pytestmark = pytest.mark.django_db
@@ -73,7 +73,9 @@ def test_a_counter_filters_by_status_and_connection(client, viewer, warehouse):
     assert counts["failed"] == "1"
 
 
-@pytest.mark.parametrize("query", ["status=odd", "connection=x", "after=x", f"after={uuid.uuid4()}"])
+@pytest.mark.parametrize(
+    "query", ["status=odd", "connection=x", "after=x", f"after={uuid.uuid4()}"]
+)
 def test_an_unreadable_filter_filters_nothing(client, viewer, warehouse, query):
     run = cast.run(warehouse)
     client.force_login(viewer)
