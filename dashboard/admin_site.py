@@ -34,12 +34,13 @@ class SurveyorAdminSite(admin.AdminSite):
         inner = super().admin_view(view, cacheable)
 
         def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-            if not request.user.is_authenticated:
-                return redirect_to_login(request.get_full_path())
             self._refuse(request)
             return inner(request, *args, **kwargs)
 
-        return cast(View, update_wrapper(guarded, inner))
+        update_wrapper(guarded, inner)
+        # Django would send the anonymous by way of /admin/login/.
+        guarded.__dict__.pop("login_url", None)
+        return cast(View, guarded)
 
     @method_decorator(login_not_required)
     def login(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
