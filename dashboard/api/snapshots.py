@@ -10,7 +10,8 @@ from uuid import UUID
 
 from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
-from django.http import Http404, HttpRequest, StreamingHttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from extraction.snapshot.layout import manifest_path
 from extraction.snapshot.reader import Snapshot, open_snapshot
 from ninja import Router
 
@@ -32,7 +33,13 @@ CONTENT_TYPES: dict[Format, str] = {
 
 @router.get("/runs/{uuid:run_id}/snapshot", response={200: dict[str, Any], **REFUSALS})
 def get_manifest(request: HttpRequest, run_id: UUID) -> Any:
-    return snapshot_of(fetch(run_id)).manifest
+    run = fetch(run_id)
+    snapshot = snapshot_of(run)
+    # The bytes as they were proven, so that whoever asks can check the digest too.
+    data = snapshot.storage.get(manifest_path(str(run_id)))
+    response = HttpResponse(data, content_type="application/json")
+    response["ETag"] = f'"{run.manifest}"'
+    return response
 
 
 @router.get(
