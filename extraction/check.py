@@ -43,7 +43,7 @@ class CheckStep:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """`latency_ms` is one round trip over the open session. Stops at the first failed step."""
+    """`latency_ms` is how long a small question took. Stops at the first failed step."""
 
     ok: bool
     server_version: str

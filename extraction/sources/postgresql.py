@@ -107,7 +107,7 @@ def _connect_args(
         "keepalives_count": 3,
         "tcp_user_timeout": 30_000,
         # Nothing of this machine's account may leak into the login.
-        "passfile": os.devnull,
+        "passfile": f"{os.devnull}/none",
         "sslcertmode": "disable",
         "gssencmode": "disable",
         # A pooler in front of the source may move the session between statements.

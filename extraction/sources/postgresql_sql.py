@@ -122,6 +122,7 @@ select n.nspname, c.relname, k.conname,
   array(select coalesce(a.attname::text, pg_get_indexdef(k.conindid, u.position::int, false))
     from unnest(k.conkey) with ordinality u(number, position)
     left join pg_attribute a on a.attrelid = k.conrelid and a.attnum = u.number
+    where u.number <> 0 or k.contype = 'x'
     order by u.position),
   rn.nspname, rc.relname,
   array(select a.attname::text
