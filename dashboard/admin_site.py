@@ -37,10 +37,7 @@ class SurveyorAdminSite(admin.AdminSite):
             self._refuse(request)
             return inner(request, *args, **kwargs)
 
-        update_wrapper(guarded, inner)
-        # Django would send the anonymous by way of /admin/login/.
-        guarded.__dict__.pop("login_url", None)
-        return cast(View, guarded)
+        return cast(View, update_wrapper(guarded, inner))
 
     @method_decorator(login_not_required)
     def login(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
