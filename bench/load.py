@@ -19,6 +19,9 @@ ROLE = re.compile(
     r'AUTHORIZATION|ALTER DEFAULT PRIVILEGES FOR ROLE|SET ROLE)\s+("(?:[^"]|"")+"|[\w$]+)',
     re.MULTILINE | re.IGNORECASE,
 )
+OWN_ROLE = re.compile(
+    r'^CREATE (?:ROLE|USER|GROUP)\s+("(?:[^"]|"")+"|[\w$]+)', re.MULTILINE | re.IGNORECASE
+)
 NOT_ROLES = {"public", "current_user", "session_user", "current_role", "none"}
 CONNECT = re.compile(r'^\\connect\s+(?:-reuse-previous=\S+\s+)?"?([^"\s]+)"?', re.MULTILINE)
 
@@ -87,7 +90,7 @@ def _errors(command: list[str], server: PostgresServer) -> list[str]:
 
 def _create_roles(server: PostgresServer, text: str) -> None:
     have = {str(row[0]) for row in server.execute("postgres", "SELECT rolname FROM pg_roles")}
-    for written in set(ROLE.findall(text)):
+    for written in set(ROLE.findall(text)) - set(OWN_ROLE.findall(text)):
         quoted = written.startswith('"')
         name = written[1:-1].replace('""', '"') if quoted else written.lower()
         if name not in have | NOT_ROLES:

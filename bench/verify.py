@@ -31,10 +31,12 @@ from extraction.catalog import KINDS
 from extraction.connection import Target
 
 READER = "surveyor_verify"
-PINNED = (
-    "SET search_path = ''; SET TimeZone = 'UTC'; SET DateStyle = 'ISO';"
-    " SET IntervalStyle = 'postgres'; SET extra_float_digits = 3; SET bytea_output = 'hex'"
-)
+# As pg_dump does it: texts must not depend on what a role or a database sets.
+PINNED = """
+SET search_path = ''; SET TimeZone = 'UTC'; SET DateStyle = 'ISO'; SET IntervalStyle = 'postgres';
+SET extra_float_digits = 3; SET bytea_output = 'hex'; SET quote_all_identifiers = off;
+SET standard_conforming_strings = on; SET statement_timeout = 0;
+"""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,10 @@ class Report:
     status: str
     comparisons: list[Comparison]
     faults: list[str] = field(default_factory=list)
+
+    @property
+    def relations(self) -> int:
+        return next(c.expected for c in self.comparisons if c.kind == "relations")
 
     @property
     def passed(self) -> bool:
@@ -131,6 +137,9 @@ def _show(report: Report, errors: list[str], options: argparse.Namespace) -> int
     if errors:
         print(f"{len(errors)} statements of the file failed, the first: {errors[0]}")
     print("\n".join(lines(report, options.differences)))
+    if not report.relations:
+        print("the file holds no relation: nothing was compared", file=sys.stderr)
+        return 2
     return 0 if report.passed else 1
 
 

@@ -336,6 +336,22 @@ SELECT count(*) = 1 AS statements FROM pg_available_extensions WHERE name = 'pg_
 CREATE EXTENSION pg_stat_statements SCHEMA odd;
 \endif
 
+-- What this database tells its sessions must not change what they read ------
+SELECT current_database() AS here \gset
+ALTER DATABASE :"here" SET search_path = odd, "SELECT", public;
+ALTER DATABASE :"here" SET quote_all_identifiers = on;
+ALTER DATABASE :"here" SET DateStyle = 'German, DMY';
+ALTER DATABASE :"here" SET IntervalStyle = 'sql_standard';
+ALTER DATABASE :"here" SET extra_float_digits = -5;
+ALTER DATABASE :"here" SET bytea_output = 'escape';
+ALTER DATABASE :"here" SET TimeZone = 'Asia/Kathmandu';
+ALTER DATABASE :"here" SET standard_conforming_strings = off;
+ALTER DATABASE :"here" SET default_transaction_isolation = 'serializable';
+ALTER DATABASE :"here" SET statement_timeout = '2s';
+CREATE TABLE odd.pinned (
+  a timestamptz DEFAULT '2026-03-04 05:06:07+00'::timestamptz, b interval DEFAULT '1 mon -2 days 03:04:05'::interval,
+  c float8 DEFAULT 0.1::float8 + 0.2::float8, d bytea DEFAULT '\x00ff'::bytea, e text DEFAULT E'back\\slash');
+
 CREATE TABLE odd.analyzed (a int, b text);
 INSERT INTO odd.analyzed SELECT n, n::text FROM generate_series(1, 1000) n;
 ANALYZE odd.analyzed, odd.events;

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from extraction.catalog import KINDS
 
 pytestmark = pytest.mark.integration
 
+ROOT = Path(__file__).resolve().parents[2]
 ODD = Path(__file__).with_name("odd.sql")
 
 
@@ -145,3 +148,31 @@ def test_an_error_in_the_file_is_told_and_the_rest_loads(postgres, tmp_path):
     assert postgres.execute("broken", "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")[
         0
     ] == (2,)
+
+
+def run_command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "bench.verify", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100)
+
+
+def test_the_command_says_equal_and_ends_well(tmp_path):
+    file = tmp_path / "small.sql"
+    file.write_text("CREATE TABLE a (id int PRIMARY KEY);\n")
+    done = run_command(str(file), "--json")
+    result = json.loads(done.stdout)
+    assert (done.returncode, result["passed"], result["load_errors"]) == (0, True, [])
+    assert [c["got"] for c in result["comparisons"] if c["kind"] == "columns"] == [1]
+
+
+def test_a_file_that_holds_nothing_is_no_success(tmp_path):
+    file = tmp_path / "empty.sql"
+    file.write_text("SELECT 1;\n")
+    done = run_command(str(file))
+    assert done.returncode == 2
+    assert "nothing was compared" in done.stderr
+
+
+def test_no_file_is_said(tmp_path):
+    done = run_command(str(tmp_path / "absent.sql"))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "absent.sql" in done.stderr
