@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from dashboard.local import warehouse
@@ -41,9 +42,12 @@ class Demo:
         self._marker.write_text(str(self._source.port))
 
     def build_source(self) -> None:
+        """Waits for the source to answer, so that it may be begun beside its start."""
         if not self.is_first_start:
             return
         source = self._source
+        while not source.ready():
+            time.sleep(0.1)
         server = warehouse.Server(
             host=source.host, port=source.port, user=source.user, password=source.password
         )

@@ -70,8 +70,8 @@ def run(supervisor: Supervisor, demo: Demo, password: str) -> None:
         generated = create_admin(password)
         connections.close_all()
 
-    supervisor.start_servers(meanwhile=prepare_database)
     source = Background(demo.build_source)
+    supervisor.start_servers(meanwhile=prepare_database)
     supervisor.start_components()
     if demo.is_first_start or demo.has_moved:
         console.say("Preparing the demo source and its connection …")
