@@ -11,6 +11,8 @@ http = get_asgi_application()
 
 from channels.routing import ProtocolTypeRouter  # noqa: E402
 
+from dashboard.checks import refuse_unsafe  # noqa: E402
 from dashboard.live.routing import websockets  # noqa: E402
 
+refuse_unsafe()
 application = ProtocolTypeRouter({"http": http, "websocket": websockets})
