@@ -191,6 +191,12 @@ def instance(settings, settings_env) -> SettingsFixture:
     return settings_env
 
 
+@pytest.fixture(autouse=True)
+def _quick_passwords(settings) -> None:
+    """Hashing as slowly as in production would be most of a page test's time."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
 def _user(name: str, group: str | None):
     from django.contrib.auth.models import Group, User
 
