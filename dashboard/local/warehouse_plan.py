@@ -145,16 +145,15 @@ class Planner:
         return (Column("id", "bigint", "always", required=True),)
 
     def _references(self, key: tuple[Column, ...]) -> Iterator[Reference]:
-        seen: set[str] = set()
+        taken = {column.name for column in key}
         for _ in range(self.rng.choice((0, 1, 1, 1, 2, 2, 3))):
             if not self.recent:
                 return
             target = self.rng.choice(self.recent)
-            stem = target.name.lower()
-            if stem in seen:
+            columns = tuple(f"{target.name.lower()}_{column.name}" for column in target.key)
+            if taken & set(columns):
                 continue
-            seen.add(stem)
-            columns = tuple(f"{stem}_{column.name}" for column in target.key)
+            taken |= set(columns)
             on_delete = self.rng.choice(("", "", "CASCADE", "SET NULL", "RESTRICT"))
             yield Reference(columns, target, on_delete)
         if len(key) == 1 and self.rng.random() < 0.08:

@@ -6,7 +6,7 @@ from random import Random
 import pytest
 
 from dashboard.local.warehouse import statements
-from dashboard.local.warehouse_plan import Planner, schemas
+from dashboard.local.warehouse_plan import Column, Planner, Schema, Table, schemas
 
 
 def text(**options: int) -> str:
@@ -41,6 +41,19 @@ def test_names_are_unique_within_a_schema_of_any_size():
     names = [table.name for table in schema.tables] + [view.name for view in schema.views]
     assert len(names) == len(set(names)) > 300
     assert all(len(name.encode()) <= 63 for name in names)
+
+
+def test_a_reference_to_tenant_does_not_repeat_a_key_that_holds_tenant_id():
+    planner = Planner(Random(1), 12)
+    tenant = Table("identity", "tenant", (Column("id", "bigint"),), (Column("id", "bigint"),))
+    schema = Schema("identity", ("principal",), relations=200)
+    for _ in range(5):
+        planner.recent = [tenant]
+        planner.fill(schema)
+    assert any(table.key[0].name == "tenant_id" for table in schema.tables)
+    for table in schema.tables:
+        names = [column.name for column in table.columns]
+        assert len(names) == len(set(names)), table.name
 
 
 def test_tables_have_about_as_many_columns_as_asked_for():
