@@ -42,9 +42,7 @@ def resolve(host: str, port: int, policy: AddressPolicy, timeout: float = 5.0) -
     for address in addresses:
         reason = _refusal(ipaddress.ip_address(address), policy, forbidden)
         if reason or f"{host.lower().rstrip('.')}:{port}" in policy.denied:
-            raise AddressRefused(
-                f"{host}, port {port}, {reason or 'is not allowed as a source'}."
-            )
+            raise AddressRefused(f"{host}, port {port}, {reason or 'is not allowed as a source'}.")
     return addresses
 
 

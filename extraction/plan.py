@@ -21,12 +21,13 @@ from extraction.storage import Storage
 # Relations in a batch, by the number of relations in all.
 BATCH_SIZES = ((4_000, 128), (16_000, 512))
 LARGEST_BATCH = 2_048
-SCHEMA_LEVEL_BATCH = 512
+# Routines are few to a batch, for their texts are long.
+SCHEMA_LEVEL_BATCHES: dict[Per, int] = {"schemas": 2_048, "routines": 512, "sequences": 2_048}
 # Bounds the memory of a batch where tables are unusually wide.
 COLUMNS_IN_BATCH = 40_000
 MOST_SHARDS = 64
 
-SCHEMA_LEVEL: tuple[Per, ...] = ("schemas", "routines", "sequences")
+SCHEMA_LEVEL: tuple[Per, ...] = tuple(SCHEMA_LEVEL_BATCHES)
 PERS: tuple[Per, ...] = (*SCHEMA_LEVEL, "relations")
 
 
@@ -189,7 +190,7 @@ def _batches(picked: dict[Per, list[Item]]) -> list[Batch]:
     batches = [
         Batch(per, items)
         for per in SCHEMA_LEVEL
-        for items in _cut(picked.get(per, []), SCHEMA_LEVEL_BATCH, _same_name)
+        for items in _cut(picked.get(per, []), SCHEMA_LEVEL_BATCHES[per], _same_name)
     ]
     return batches + [Batch("relations", items) for items in _cut(relations, size, _never)]
 

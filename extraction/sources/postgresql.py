@@ -212,16 +212,19 @@ class PostgreSQLSession:
         rows = self._fetch(sql.READ[kind], ids=_ids(items))
         if kind == "columns":
             rows = self._with_logical_types(rows)
+        names = {item.id: (item.schema, item.name) for item in items}
+        own = 1 if kind == "schemas" else 2
+        named = [(*names[row[0]][:own], *row[1:]) for row in rows]
         places = [list(KINDS[kind].columns).index(name) for name in KINDS[kind].key]
-        rows.sort(key=lambda row: [row[place] for place in places])
-        return rows
+        named.sort(key=lambda row: [row[place] for place in places])
+        return named
 
     def _with_logical_types(self, rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-        unknown = sorted({row[5] for row in rows} - self._types.keys())
+        unknown = sorted({row[4] for row in rows} - self._types.keys())
         if unknown:
             for oid, *about in self._fetch(sql.TYPES, ids=unknown):
                 self._types[oid] = logical_type(*about)
-        return [(*row[:5], self._types.get(row[5], "other"), *row[6:]) for row in rows]
+        return [(*row[:4], self._types.get(row[4], "other"), *row[5:]) for row in rows]
 
     def begin(self) -> None:
         self.end()

@@ -1,6 +1,7 @@
 """The statements that read PostgreSQL's catalogue, for versions 12 to 18.
 
-Columns come in the order of extraction/catalog.py. Rows come in no particular
+A row begins with the id of what it belongs to, whose names the session knows; the
+other columns come in the order of extraction/catalog.py. Rows come in no particular
 order: names of one database sort differently in other encodings, so the session
 sorts. The texts are built from constants of this file. search_path is empty, `pg_catalog` is always searched, and `%(ids)s` is an
 array of object ids. Doubled percent signs are the driver's.
@@ -23,6 +24,19 @@ def _comment(source: str) -> str:
         f"else left({source}, {COMMENT_LIMIT}) || ' [cut]' end"
     )
 
+
+def _attribute(relation: str, number: str) -> str:
+    """One name by its key: joined, the planner would read whole tables for it."""
+    return (
+        f"(select a.attname::text from pg_attribute a where a.attrelid = {relation} "
+        f"and a.attnum = {number})"
+    )
+
+
+_ACTIONS = (
+    "when 'a' then 'NO ACTION' when 'r' then 'RESTRICT' when 'c' then 'CASCADE' "
+    "when 'n' then 'SET NULL' when 'd' then 'SET DEFAULT'"
+)
 
 _NAMES = {
     "schemas": (
@@ -72,14 +86,14 @@ BY_NAME = {
 
 READ = {
     "schemas": f"""
-select n.nspname, pg_get_userbyid(n.nspowner), {_comment("d.description")}
+select n.oid::int8, pg_get_userbyid(n.nspowner), {_comment("d.description")}
 from pg_namespace n
 left join pg_description d
   on d.objoid = n.oid and d.classoid = 'pg_namespace'::regclass and d.objsubid = 0
 where n.oid = any {_IDS}
 """,
     "relations": f"""
-select n.nspname, c.relname,
+select c.oid::int8,
   case c.relkind when 'r' then 'table' when 'p' then 'partitioned_table' when 'v' then 'view'
     when 'm' then 'materialized_view' else 'foreign_table' end,
   {_comment("d.description")},
@@ -91,103 +105,87 @@ select n.nspname, c.relname,
       join pg_namespace pn on pn.oid = pc.relnamespace
     where i.inhrelid = c.oid limit 1) end
 from pg_class c
-join pg_namespace n on n.oid = c.relnamespace
 left join pg_description d
   on d.objoid = c.oid and d.classoid = 'pg_class'::regclass and d.objsubid = 0
 where c.oid = any {_IDS}
 """,
-    # The sixth column is the type's id: the session puts the logical type there.
+    # The fifth column is the type's id: the session puts the logical type there.
     "columns": f"""
-select n.nspname, c.relname, a.attname, a.attnum::int4,
+select a.attrelid::int8, a.attname, a.attnum::int4,
   format_type(a.atttypid, a.atttypmod), a.atttypid::int8, not a.attnotnull,
-  pg_get_expr(f.adbin, f.adrelid),
+  case when a.atthasdef then (
+    select pg_get_expr(f.adbin, f.adrelid) from pg_attrdef f
+    where f.adrelid = a.attrelid and f.adnum = a.attnum) end,
   case a.attidentity when 'a' then 'ALWAYS' when 'd' then 'BY DEFAULT' end,
   case a.attgenerated when 's' then 'STORED' when 'v' then 'VIRTUAL' end,
-  case when a.attcollation <> t.typcollation then o.collname end,
+  case when a.attcollation <> 0 then (
+    select o.collname from pg_collation o join pg_type t on t.typcollation <> o.oid
+    where o.oid = a.attcollation and t.oid = a.atttypid) end,
   {_comment("d.description")}
 from pg_attribute a
-join pg_class c on c.oid = a.attrelid
-join pg_namespace n on n.oid = c.relnamespace
-join pg_type t on t.oid = a.atttypid
-left join pg_attrdef f on f.adrelid = a.attrelid and f.adnum = a.attnum
-left join pg_collation o on o.oid = a.attcollation
 left join pg_description d
   on d.objoid = a.attrelid and d.classoid = 'pg_class'::regclass and d.objsubid = a.attnum
 where a.attrelid = any {_IDS} and a.attnum > 0 and not a.attisdropped
 """,
     "constraints": f"""
-select n.nspname, c.relname, k.conname,
+select k.conrelid::int8, k.conname,
   case k.contype when 'p' then 'primary_key' when 'u' then 'unique' when 'f' then 'foreign_key'
     when 'c' then 'check' else 'exclusion' end,
-  array(select coalesce(a.attname::text, pg_get_indexdef(k.conindid, u.position::int, false))
+  array(select coalesce({_attribute("k.conrelid", "u.number")},
+      pg_get_indexdef(k.conindid, u.position::int, false))
     from unnest(k.conkey) with ordinality u(number, position)
-    left join pg_attribute a on a.attrelid = k.conrelid and a.attnum = u.number
-    where u.number <> 0 or k.contype = 'x'
-    order by u.position),
+    where u.number <> 0 or k.contype = 'x' order by u.position),
   rn.nspname, rc.relname,
-  array(select a.attname::text
-    from unnest(k.confkey) with ordinality u(number, position)
-    join pg_attribute a on a.attrelid = k.confrelid and a.attnum = u.number
-    order by u.position),
-  case when k.contype = 'f' then case k.confupdtype {{actions}} end end,
-  case when k.contype = 'f' then case k.confdeltype {{actions}} end end,
+  array(select {_attribute("k.confrelid", "u.number")}
+    from unnest(k.confkey) with ordinality u(number, position) order by u.position),
+  case when k.contype = 'f' then case k.confupdtype {_ACTIONS} end end,
+  case when k.contype = 'f' then case k.confdeltype {_ACTIONS} end end,
   pg_get_constraintdef(k.oid)
 from pg_constraint k
-join pg_class c on c.oid = k.conrelid
-join pg_namespace n on n.oid = c.relnamespace
 left join pg_class rc on rc.oid = k.confrelid
 left join pg_namespace rn on rn.oid = rc.relnamespace
 where k.conrelid = any {_IDS} and k.contype in ('p', 'u', 'f', 'c', 'x')
-""".format(
-        actions="when 'a' then 'NO ACTION' when 'r' then 'RESTRICT' when 'c' then 'CASCADE' "
-        "when 'n' then 'SET NULL' when 'd' then 'SET DEFAULT'"
-    ),
+""",
     "indexes": f"""
-select n.nspname, c.relname, ic.relname,
-  array(select coalesce(a.attname::text, pg_get_indexdef(i.indexrelid, s.position, false))
-    from generate_series(1, i.indnkeyatts) s(position)
-    left join pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[s.position - 1]
-      and a.attnum <> 0
-    order by s.position),
+select i.indrelid::int8, ic.relname,
+  array(select coalesce({_attribute("i.indrelid", "u.number")},
+      pg_get_indexdef(i.indexrelid, u.position::int, false))
+    from unnest(i.indkey::int2[]) with ordinality u(number, position)
+    where u.position <= i.indnkeyatts order by u.position),
   i.indisunique, m.amname, pg_get_expr(i.indpred, i.indrelid), pg_get_indexdef(i.indexrelid)
 from pg_index i
-join pg_class c on c.oid = i.indrelid
-join pg_namespace n on n.oid = c.relnamespace
 join pg_class ic on ic.oid = i.indexrelid
 join pg_am m on m.oid = ic.relam
 where i.indrelid = any {_IDS}
 """,
     "routines": f"""
-select n.nspname, p.proname,
+select p.oid::int8,
   case p.prokind when 'f' then 'function' when 'p' then 'procedure' when 'a' then 'aggregate'
     else 'window' end,
   l.lanname, pg_get_function_arguments(p.oid), pg_get_function_result(p.oid),
   case when p.prokind <> 'a' then pg_get_functiondef(p.oid) end,
   {_comment("d.description")}
 from pg_proc p
-join pg_namespace n on n.oid = p.pronamespace
 join pg_language l on l.oid = p.prolang
 left join pg_description d
   on d.objoid = p.oid and d.classoid = 'pg_proc'::regclass and d.objsubid = 0
 where p.oid = any {_IDS}
 """,
     "sequences": f"""
-select n.nspname, c.relname, format_type(s.seqtypid, null), s.seqstart, s.seqincrement,
+select s.seqrelid::int8, format_type(s.seqtypid, null), s.seqstart, s.seqincrement,
   (select format('%%I.%%I.%%I', tn.nspname, t.relname, a.attname)
     from pg_depend d
     join pg_class t on t.oid = d.refobjid
     join pg_namespace tn on tn.oid = t.relnamespace
     join pg_attribute a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid
-    where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.objsubid = 0
+    where d.classid = 'pg_class'::regclass and d.objid = s.seqrelid and d.objsubid = 0
       and d.refclassid = 'pg_class'::regclass and d.refobjsubid > 0 and d.deptype in ('a', 'i')
     limit 1)
-from pg_class c
-join pg_namespace n on n.oid = c.relnamespace
-join pg_sequence s on s.seqrelid = c.oid
-where c.oid = any {_IDS}
+from pg_sequence s
+where s.seqrelid = any {_IDS}
 """,
     "triggers": f"""
-select n.nspname, c.relname, t.tgname,
+select t.tgrelid::int8, t.tgname,
   case when t.tgtype::int & 64 <> 0 then 'INSTEAD OF' when t.tgtype::int & 2 <> 0 then 'BEFORE'
     else 'AFTER' end,
   array_remove(array[
@@ -199,20 +197,17 @@ select n.nspname, c.relname, t.tgname,
   case t.tgenabled when 'O' then 'origin' when 'D' then 'disabled' when 'R' then 'replica'
     else 'always' end
 from pg_trigger t
-join pg_class c on c.oid = t.tgrelid
-join pg_namespace n on n.oid = c.relnamespace
 where t.tgrelid = any {_IDS} and not t.tgisinternal
 """,
     # Before 14 an empty estimate and one never made look the same.
     "statistics": f"""
-select n.nspname, c.relname,
+select c.oid::int8,
   case when c.reltuples < 0 or (c.relpages = 0 and c.reltuples = 0
       and current_setting('server_version_num')::int < 140000) then null
     else round(c.reltuples)::int8 end,
   c.relpages::int8 * current_setting('block_size')::int8,
   greatest(pg_stat_get_last_analyze_time(c.oid), pg_stat_get_last_autoanalyze_time(c.oid))
 from pg_class c
-join pg_namespace n on n.oid = c.relnamespace
 where c.oid = any {_IDS} and c.relkind <> 'v'
 """,
 }
@@ -229,7 +224,9 @@ from step s join pg_type t on t.oid = s.oid join pg_namespace n on n.oid = t.typ
 where t.typtype <> 'd'
 """
 
-# As pg_dump pins a session, so that the same catalogue gives the same text.
+# As pg_dump pins a session, so that the same catalogue gives the same text. The
+# planner is kept on the catalogue's indexes: a batch must cost what it holds, not
+# what the whole catalogue holds.
 PIN = """
 select set_config('search_path', '', false), set_config('timezone', 'UTC', false),
   set_config('datestyle', 'ISO, YMD', false), set_config('intervalstyle', 'postgres', false),
@@ -240,7 +237,8 @@ select set_config('search_path', '', false), set_config('timezone', 'UTC', false
   set_config('lock_timeout', %(lock_timeout)s, false),
   set_config('idle_in_transaction_session_timeout', '60s', false),
   set_config('default_transaction_read_only', 'on', false),
-  set_config('jit', 'off', false)
+  set_config('jit', 'off', false), set_config('max_parallel_workers_per_gather', '0', false),
+  set_config('enable_seqscan', 'off', false), set_config('random_page_cost', '1.1', false)
 """
 WATCH_CLIENT = "select set_config('client_connection_check_interval', '1000', false)"
 
