@@ -55,6 +55,8 @@ class Round:
     engine: dict[str, Any]
     wall: float
     server_statements: int
+    load: float
+    """Of the machine, before: what else ran there is in every figure."""
 
 
 def corpus(server: Server, options: argparse.Namespace) -> str:
@@ -107,6 +109,7 @@ def measure(server: Server, database: str, rounds: int) -> Iterator[Round]:
     server.execute(database, "CREATE EXTENSION IF NOT EXISTS pg_stat_statements SCHEMA public")
     target = Target("postgresql", server.host, server.port, database, READER, "disable")
     for number in range(rounds):
+        load = os.getloadavg()[0]
         seconds = floor(server, database)
         server.execute(database, "SELECT public.pg_stat_statements_reset()")
         answer, wall = engine(target, password)
@@ -115,8 +118,12 @@ def measure(server: Server, database: str, rounds: int) -> Iterator[Round]:
             "SELECT sum(calls)::bigint FROM public.pg_stat_statements"
             f" WHERE userid = '{READER}'::regrole",
         )
-        print(f"round {number + 1}: floor {sum(seconds.values()):.2f} s, engine {wall:.2f} s")
-        yield Round(seconds, answer, wall, int(str(counted[0][0])))
+        print(
+            f"round {number + 1}: floor {sum(seconds.values()):.2f} s, engine {wall:.2f} s,"
+            f" load before {load:.1f}",
+            flush=True,
+        )
+        yield Round(seconds, answer, wall, int(str(counted[0][0])), load)
 
 
 def expected_counts(server: Server, database: str) -> dict[str, int]:

@@ -95,7 +95,7 @@ class Planner:
         partitioned = int(schema.relations * SHARES["partition"]) // (PARTITIONS_PER_TREE + 1)
         for index in range(remaining - partitioned * PARTITIONS_PER_TREE):
             partitions = PARTITIONS_PER_TREE if index < partitioned else 0
-            schema.tables.append(self._table(schema.name, next(names), partitions))
+            schema.tables.append(self.table(schema.name, next(names), partitions))
         for index in range(views + materialized):
             schema.views.append(self._view(schema, next(names), materialized=index >= views))
 
@@ -108,7 +108,7 @@ class Planner:
         for number in range(1, 1_000_000):
             yield f"{schema.nouns[0]}_{number:04}"
 
-    def _table(self, schema: str, name: str, partitions: int) -> Table:
+    def table(self, schema: str, name: str, partitions: int) -> Table:
         key = self._key(partitions)
         references = () if self.rng.random() < 0.25 else tuple(self._references(key))
         linked = {column for reference in references for column in reference.columns}

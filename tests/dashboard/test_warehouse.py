@@ -6,7 +6,7 @@ from random import Random
 import pytest
 
 from dashboard.local.warehouse import statements
-from dashboard.local.warehouse_plan import Column, Planner, Schema, Table, schemas
+from dashboard.local.warehouse_plan import Column, Planner, Table, schemas
 
 
 def text(**options: int) -> str:
@@ -44,14 +44,14 @@ def test_names_are_unique_within_a_schema_of_any_size():
 
 
 def test_a_reference_to_tenant_does_not_repeat_a_key_that_holds_tenant_id():
-    planner = Planner(Random(1), 12)
-    tenant = Table("identity", "tenant", (Column("id", "bigint"),), (Column("id", "bigint"),))
-    schema = Schema("identity", ("principal",), relations=200)
-    for _ in range(5):
-        planner.recent = [tenant]
-        planner.fill(schema)
-    assert any(table.key[0].name == "tenant_id" for table in schema.tables)
-    for table in schema.tables:
+    planner, key = Planner(Random(1), 12), (Column("id", "bigint"),)
+    tables = []
+    for number in range(200):
+        planner.recent = [Table("identity", "tenant", key, key)]
+        tables.append(planner.table("identity", f"t{number}", partitions=0))
+    assert any(table.key[0].name == "tenant_id" for table in tables)
+    assert any(table.references for table in tables)
+    for table in tables:
         names = [column.name for column in table.columns]
         assert len(names) == len(set(names)), table.name
 
