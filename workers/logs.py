@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
+import traceback
 from collections.abc import MutableMapping
 from typing import Any
 
@@ -33,6 +34,12 @@ def _mask(match: re.Match[str]) -> str:
     if match.group(3):
         return f"{match.group(3)}[redacted]"
     return f"{match.group(1)}[redacted]{match.group(2)}"
+
+
+def where(error: BaseException) -> list[str]:
+    """Where an exception came from, without its message: a foreign one may hold anything."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return [f"{frame.filename}:{frame.lineno}" for frame in frames[-8:]]
 
 
 def configure(log_format: str, level: str, component: str) -> None:

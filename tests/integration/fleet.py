@@ -1,0 +1,222 @@
+"""Real workers, a real source and runs started as the dashboard starts them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from temporalio.client import Client, WorkflowHandle
+from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+
+from extraction.connection import Options, Target
+from extraction.selection import Selection
+from extraction.storage import Storage, open_storage
+from extraction.vault import Vault, secret_for
+from workers.contract import (
+    RUN_WORKFLOW,
+    TASK_QUEUE,
+    CredentialRef,
+    RunInput,
+    RunResult,
+    Source,
+    workflow_id,
+)
+from workers.progress import Cut, open_redis, read_cut
+
+CHECKOUT = Path(__file__).resolve().parent.parent.parent
+
+
+async def until(condition: Callable[[], Any], limit: float = 20) -> Any:
+    """What the condition gives once it is true; awaits it if it is a coroutine."""
+    async with asyncio.timeout(limit):
+        while True:
+            value = condition()
+            if isinstance(value, Awaitable):
+                value = await value
+            if value:
+                return value
+            await asyncio.sleep(0.05)
+
+
+@dataclass
+class Fleet:
+    """Worker processes with one environment. `log` holds what they wrote."""
+
+    environment: dict[str, str]
+    directory: Path
+    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    @property
+    def log_path(self) -> Path:
+        return self.directory / "workers.log"
+
+    @property
+    def log(self) -> str:
+        return self.log_path.read_text() if self.log_path.exists() else ""
+
+    def start(self, *names: str, **changes: str) -> None:
+        for name in names:
+            with self.log_path.open("ab") as log:
+                self.processes[name] = subprocess.Popen(
+                    [sys.executable, "-m", "workers"],
+                    cwd=CHECKOUT,
+                    env={
+                        **os.environ,
+                        **self.environment,
+                        "WORKER_NAME": name,
+                        "LOG_FORMAT": "json",
+                        **changes,
+                    },
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                )
+
+    def send(self, name: str, number: signal.Signals) -> None:
+        self.processes[name].send_signal(number)
+
+    def kill(self, name: str) -> None:
+        process = self.processes.pop(name)
+        process.kill()
+        process.wait(10)
+
+    def stop(self) -> None:
+        for process in self.processes.values():
+            process.kill()
+        for process in self.processes.values():
+            process.wait(10)
+        self.processes.clear()
+
+
+@dataclass
+class Cast:
+    """Everything a test of runs needs, on the session's servers."""
+
+    client: Client
+    redis_url: str
+    storage: Storage
+    source: Source
+    fleet: Fleet
+
+    async def start(
+        self,
+        options: Options | None = None,
+        selection: Selection | None = None,
+        source: Source | None = None,
+    ) -> Started:
+        run_id = str(uuid.uuid4())
+        chosen = source or self.source
+        if options:
+            chosen = Source(
+                chosen.connection_id,
+                chosen.connection_name,
+                chosen.target,
+                chosen.credential,
+                options,
+            )
+        handle = await self.client.start_workflow(
+            RUN_WORKFLOW,
+            RunInput(run_id, chosen, selection or Selection(), "tests"),
+            id=workflow_id(run_id),
+            task_queue=TASK_QUEUE,
+            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            result_type=RunResult,
+        )
+        return Started(run_id, handle, self)
+
+
+@dataclass
+class Started:
+    run_id: str
+    handle: WorkflowHandle[Any, RunResult]
+    cast: Cast
+
+    async def result(self, limit: float = 20) -> RunResult:
+        try:
+            async with asyncio.timeout(limit):
+                return await self.handle.result()
+        except TimeoutError:
+            log = self.cast.fleet.log[-6000:]
+            raise AssertionError(f"no result after {limit} s; the workers said:\n{log}") from None
+
+    async def cut(self) -> Cut:
+        redis = open_redis(self.cast.redis_url)
+        try:
+            return await read_cut(redis, self.run_id)
+        finally:
+            await redis.aclose()
+
+    async def codes(self) -> list[str]:
+        return [event.code for _, event in (await self.cut()).events]
+
+    async def until_code(self, code: str, limit: float = 20) -> None:
+        async def told() -> bool:
+            return code in await self.codes()
+
+        await until(told, limit)
+
+    async def until_done(self, relations: int, limit: float = 30) -> Cut:
+        async def moved() -> Cut | None:
+            cut = await self.cut()
+            done = sum(record.done for record in cut.records if record.shard >= 0)
+            return cut if done >= relations else None
+
+        cut: Cut = await until(moved, limit)
+        return cut
+
+    @property
+    def manifest_path(self) -> str:
+        return f"snapshots/{self.run_id}/manifest.json"
+
+    def manifest(self) -> dict[str, Any]:
+        loaded: dict[str, Any] = json.loads(self.cast.storage.get(self.manifest_path))
+        return loaded
+
+    def digests(self) -> list[str]:
+        """The sha256 of every file but statistics, in the manifest's order."""
+        return [f["sha256"] for f in self.manifest()["files"] if f["kind"] != "statistics"]
+
+
+def a_source(
+    vault_settings: Any,
+    target: Target,
+    password: str,
+    options: Options | None = None,
+    bound_to: Target | None = None,
+) -> Source:
+    """A connection whose secret the dashboard's role has written."""
+    vault = Vault(
+        vault_settings.vault_addr,
+        vault_settings.vault_role_id,
+        vault_settings.vault_secret_id_file,
+        vault_settings.vault_mount,
+    )
+    identity = str(uuid.uuid4())
+    path = f"connections/{identity}"
+    version = vault.write(path, secret_for(bound_to or target, target.username, password), 0)
+    return Source(identity, "warehouse", target, CredentialRef(path, version), options or Options())
+
+
+def sessions(server: Any, run_id: str) -> list[tuple[Any, ...]]:
+    """What runs in the source on behalf of a run."""
+    with psycopg.connect(server.url(), autocommit=True) as connection:
+        return connection.execute(
+            "select pid, application_name, state, query from pg_stat_activity"
+            " where application_name like %s",
+            (f"surveyor run {run_id}%",),
+        ).fetchall()
+
+
+def storage_of(settings: Any) -> Storage:
+    return open_storage(settings.storage)

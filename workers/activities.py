@@ -1,0 +1,240 @@
+"""Thin methods with injected needs: unpack, let `extraction` work, report, return counts."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextvars import copy_context
+from dataclasses import asdict
+from typing import TypeVar
+
+import structlog
+from temporalio import activity
+
+from extraction import check, extract
+from extraction.connection import Load as SourceLoad
+from workers.attempt import Attempt, Needs, read_credentials
+from workers.contract import (
+    FINISH_SHARD,
+    PLAN_SHARD,
+    CheckInput,
+    CheckResult,
+    CheckStep,
+    Event,
+    FinishInput,
+    Load,
+    PlanRecord,
+    PlanResult,
+    RunInput,
+    RunResult,
+    ShardInput,
+    ShardPlan,
+    ShardResult,
+    SweepInput,
+)
+
+Result = TypeVar("Result")
+
+# Reading every part back says nothing until it is through.
+VERIFY_SILENCE_LIMIT = 1800.0
+
+
+class Activities:
+    def __init__(self, needs: Needs) -> None:
+        self._needs = needs
+
+    @property
+    def all(self) -> list[Callable[..., object]]:
+        return [self.plan, self.extract_shard, self.finish, self.sweep, self.check]
+
+    @activity.defn(name="plan")
+    async def plan(self, run: RunInput) -> PlanResult:
+        attempt = Attempt(self._needs, run.run_id, "plan", PLAN_SHARD)
+
+        def work() -> tuple[extract.Plan, SourceLoad]:
+            with attempt.session(run.source, "plan") as session:
+                plan = extract.make_plan(session, run.selection, self._needs.storage, run.run_id)
+                return plan, session.load
+
+        plan, load = await attempt.run(work)
+        result = _plan_result(plan, load)
+        self._needs.publisher.plan(run.run_id, _plan_record(result))
+        attempt.beater.say(
+            "planned",
+            f"Planned {result.relations} relations of {result.schemas} schemas in"
+            f" {result.batches} batches and {len(result.shards)} shards.",
+        )
+        attempt.finished()
+        return result
+
+    @activity.defn(name="extract_shard")
+    async def extract_shard(self, task: ShardInput) -> ShardResult:
+        run, shard = task.run, task.shard
+        attempt = Attempt(
+            self._needs,
+            run.run_id,
+            "extract",
+            shard.id,
+            total=shard.total,
+            batches=shard.batches,
+        )
+        story = _Story(attempt, shard)
+
+        def work() -> extract.ShardOutcome:
+            with attempt.session(run.source, f"shard {shard.id}") as session:
+                return extract.read_shard(
+                    session,
+                    self._needs.storage,
+                    run.run_id,
+                    extract.load_plan(self._needs.storage, task.plan),
+                    shard.id,
+                    attempt.number,
+                    self._needs.worker,
+                    run.source.options,
+                    story.advance,
+                    attempt.stopped,
+                )
+
+        outcome = await attempt.run(work)
+        attempt.finished()
+        attempt.beater.say("shard_done", f"Shard {shard.id} ({shard.label}) is done.")
+        return ShardResult(shard.id, outcome.ledger, outcome.done, _load(outcome.load))
+
+    @activity.defn(name="finish")
+    async def finish(self, task: FinishInput) -> RunResult:
+        run = task.run
+        attempt = Attempt(
+            self._needs,
+            run.run_id,
+            "finish",
+            FINISH_SHARD,
+            silence_limit=VERIFY_SILENCE_LIMIT,
+        )
+        attempt.beater.say("finishing", f"Verifying the parts of {len(task.ledgers)} shards.")
+
+        def work() -> extract.Finished:
+            self._needs.storage.sweep(_directory(run.run_id))
+            return extract.finish(
+                self._needs.storage, run.run_id, task.plan, task.ledgers, task.at, run.selection
+            )
+
+        finished = await attempt.run(work)
+        attempt.finished()
+        _say_finished(attempt, finished)
+        self._needs.publisher.lifecycle(run.run_id, "closing")
+        return RunResult(
+            finished.status, finished.manifest, finished.counts, finished.completeness, task.load
+        )
+
+    @activity.defn(name="sweep")
+    async def sweep(self, task: SweepInput) -> None:
+        """The end of a run without a snapshot: no temporary file stays behind."""
+        swept = await self._in_thread(lambda: self._needs.storage.sweep(_directory(task.run_id)))
+        self._say(task.run_id, "swept", f"Removed {swept} temporary files.")
+        if task.reason == "cancelled":
+            self._say(task.run_id, "cancelled", "Cancelled; no statement runs in the source.")
+        self._needs.publisher.lifecycle(task.run_id, "closing")
+
+    @activity.defn(name="check")
+    async def check(self, task: CheckInput) -> CheckResult:
+        source, needs = task.source, self._needs
+
+        def work() -> check.CheckReport:
+            return check.check(
+                source.target,
+                lambda: read_credentials(needs, source),
+                source.options,
+                needs.policy,
+            )
+
+        report = await self._in_thread(work)
+        steps = [CheckStep(step.name, step.ok, step.detail, step.fix) for step in report.steps]
+        return CheckResult(report.ok, report.server_version, report.latency_ms, steps)
+
+    async def _in_thread(self, work: Callable[[], Result]) -> Result:
+        loop = asyncio.get_running_loop()
+        structlog.contextvars.bind_contextvars(worker=self._needs.worker)
+        return await loop.run_in_executor(self._needs.threads, copy_context().run, work)
+
+    def _say(self, run_id: str, code: str, message: str) -> None:
+        self._needs.publisher.event(
+            Event(run_id, code, message, worker=self._needs.worker, at=time.time())
+        )
+
+
+def _directory(run_id: str) -> str:
+    return f"snapshots/{run_id}"
+
+
+def _plan_result(plan: extract.Plan, load: SourceLoad) -> PlanResult:
+    return PlanResult(
+        plan.path,
+        plan.relations,
+        len(plan.selected_schemas),
+        len(plan.batches),
+        plan.server_version,
+        [
+            ShardPlan(shard.id, shard.label, shard.total, shard.first_batch, shard.batches)
+            for shard in plan.shards
+        ],
+        _load(load),
+    )
+
+
+def _plan_record(plan: PlanResult) -> PlanRecord:
+    return PlanRecord(plan.relations, plan.schemas, plan.batches, time.time(), plan.shards)
+
+
+def _load(load: SourceLoad) -> Load:
+    return Load(**asdict(load))
+
+
+class _Story:
+    """Tells how a shard began, once: a later attempt knows its batch at the first advance."""
+
+    def __init__(self, attempt: Attempt, shard: ShardPlan) -> None:
+        self._attempt = attempt
+        self._name = f"Shard {shard.id} ({shard.label})"
+        self._told = attempt.number == 1
+        if self._told:
+            attempt.beater.say("shard_started", f"{self._name} started on {attempt.record.worker}.")
+
+    def advance(self, advance: extract.Advance) -> None:
+        if not self._told:
+            self._told = True
+            self._resumed(advance)
+        self._attempt.beater.advance(
+            batch=advance.batch,
+            batches=advance.batches,
+            done=advance.done,
+            in_flight=advance.in_flight,
+            new=advance.new_entry,
+        )
+
+    def _resumed(self, advance: extract.Advance) -> None:
+        attempt, lost = self._attempt, self._attempt.lost_worker
+        because = f"; worker {lost} went silent" if lost else ""
+        attempt.beater.say(
+            "shard_resumed",
+            f"{self._name} continues on {attempt.record.worker} after {advance.batch} of"
+            f" {advance.batches} batches (attempt {attempt.number}{because}).",
+            "warning" if lost else "info",
+        )
+        if attempt.earlier and attempt.earlier.in_flight:
+            attempt.beater.say(
+                "batch_retried",
+                f"{self._name}: batch {advance.batch + 1} is read again.",
+                "warning",
+            )
+
+
+def _say_finished(attempt: Attempt, finished: extract.Finished) -> None:
+    unseen = finished.completeness.get("denied", 0) + finished.completeness.get("errored", 0)
+    relations = finished.counts.get("relations", 0)
+    if unseen:
+        message = f"Snapshot of {relations} relations verified; {unseen} scopes are not complete."
+        attempt.beater.say("finished", message, "warning")
+    else:
+        message = f"Snapshot of {relations} relations verified; every selected scope is complete."
+        attempt.beater.say("finished", message)

@@ -1,0 +1,287 @@
+"""One attempt of an activity: work in a thread, beats beside it, and how it ends.
+
+The loop is never blocked. Told to stop (a cancel, a later attempt, the worker's
+own end), the attempt ends the running statement in the source, waits for the
+thread to let go of its session, and only then reports.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
+from contextlib import contextmanager, suppress
+from contextvars import copy_context
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import structlog
+from temporalio import activity
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
+
+from extraction.connection import AddressPolicy, Credentials, Session, Stopped, open_session
+from extraction.errors import SurveyorError
+from extraction.storage import Storage
+from extraction.vault import Vault, credentials_from
+from workers.contract import Phase, Progress, Source
+from workers.heartbeat import SILENCE_LIMIT, Beater
+from workers.logs import where
+from workers.publisher import Publisher
+from workers.settings import WorkerSettings
+from workers.temporal import application_error, unexpected
+from workers.wire import decode_progress
+
+Result = TypeVar("Result")
+
+MAX_FAILURES = 5
+LONGEST_BACKOFF = 30.0
+WAIT_DELAY = 3.0
+# How long a later attempt leaves the earlier one to learn of it from a beat.
+SETTLE = 0.7
+# How long a stopping worker waits for the engine's next safe point.
+SAFE_POINT = 1.0
+CANCEL_AGAIN = 0.25
+WORKER_STOPPED = "worker_stopped"
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What activities get from outside. `threads` must hold two per activity."""
+
+    settings: WorkerSettings
+    vault: Vault
+    storage: Storage
+    publisher: Publisher
+    policy: AddressPolicy
+    worker: str
+    threads: Executor
+
+
+class Attempt:
+    """Made inside an activity. `stopped`, `session` and `beater.advance` are for the thread."""
+
+    def __init__(
+        self,
+        needs: Needs,
+        run_id: str,
+        phase: Phase,
+        shard: int,
+        *,
+        total: int = 0,
+        batches: int = 0,
+        silence_limit: float = SILENCE_LIMIT,
+    ) -> None:
+        info = activity.info()
+        now = time.time()
+        self.needs = needs
+        self.number = info.attempt
+        self.earlier = _earlier(info.heartbeat_details)
+        self.record = Progress(
+            *(run_id, phase, shard, info.attempt, needs.worker),
+            total=total,
+            batches=batches,
+            started_at=now,
+            advanced_at=now,
+        )
+        if self.earlier:
+            _carry_over(self.earlier, self.record)
+        self.beater = Beater(
+            self.record,
+            needs.publisher,
+            activity.heartbeat,
+            needs.settings.heartbeat_interval,
+            silence_limit,
+        )
+        self._stopping = threading.Event()
+        self._session: Session | None = None
+        structlog.contextvars.bind_contextvars(
+            run=run_id, shard=shard, attempt=info.attempt, worker=needs.worker
+        )
+
+    @property
+    def lost_worker(self) -> str:
+        """Who held the work before, when it went silent instead of reporting an end."""
+        if self.earlier and self.earlier.state == "working":
+            return self.earlier.worker
+        return ""
+
+    def stopped(self) -> bool:
+        return self._stopping.is_set()
+
+    async def run(self, work: Callable[[], Result]) -> Result:
+        """The result of `work`, run in a thread. Raises what Temporal should see."""
+        self.beater.beat()
+        beats = asyncio.create_task(self.beater.run())
+        try:
+            if self.lost_worker:
+                await asyncio.sleep(SETTLE)
+            return await self._work(work)
+        except asyncio.CancelledError:
+            details = activity.cancellation_details()
+            if details and details.worker_shutdown:
+                raise self._handed_over() from None
+            log.info("attempt stopped", reason="cancelled or superseded")
+            raise
+        except SurveyorError as error:
+            raise await self._failed(error) from None
+        except ApplicationError:
+            raise
+        except Exception as error:
+            log.error(
+                "attempt failed unexpectedly", error=type(error).__name__, frames=where(error)
+            )
+            raise await self._failed(unexpected(error)) from None
+        finally:
+            beats.cancel()
+
+    def finished(self) -> None:
+        """The last record of an attempt that did its work."""
+        record = self.record
+        record.state, record.reason = "done", ""
+        record.done, record.in_flight, record.batch = record.total, 0, record.batches
+        record.retry_at = None
+        self.beater.beat()
+
+    async def _work(self, work: Callable[[], Result]) -> Result:
+        loop = asyncio.get_running_loop()
+        thread = loop.run_in_executor(self.needs.threads, copy_context().run, work)
+        shutdown = asyncio.create_task(activity.wait_for_worker_shutdown())
+        try:
+            either: set[asyncio.Future[Any]] = {thread, shutdown}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if thread.done():
+                return thread.result()
+            self._stopping.set()
+            await asyncio.wait({thread}, timeout=SAFE_POINT)
+            if await self._ended(thread):
+                return thread.result()
+            raise self._handed_over()
+        except asyncio.CancelledError:
+            self._stopping.set()
+            if await self._ended(thread):
+                # Too late to stop: what was finished is reported, and the workflow decides.
+                return thread.result()
+            raise
+        finally:
+            shutdown.cancel()
+
+    async def _ended(self, thread: asyncio.Future[Result]) -> bool:
+        """Wait for the thread, ending what it runs in the source; whether it had finished."""
+        loop = asyncio.get_running_loop()
+        ending: asyncio.Future[None] | None = None
+        while not thread.done():
+            session = self._session
+            if session is not None and (ending is None or ending.done()):
+                ending = loop.run_in_executor(self.needs.threads, _cancel, session)
+            # Told twice to stop, it still waits: the session must be closed first.
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait({thread}, timeout=CANCEL_AGAIN)
+        return thread.exception() is None
+
+    @contextmanager
+    def session(self, source: Source, name: str) -> Iterator[Session]:
+        """In the thread: a session with the source, labelled; older ones of this label are ended."""
+        credentials = read_credentials(self.needs, source)
+        label = f"surveyor run {self.record.run_id} {name}"
+        with open_session(
+            source.target, credentials, source.options, self.needs.policy, label
+        ) as session:
+            self._session = self.beater.session = session
+            self.record.state, self.record.reason, self.record.retry_at = "working", "", None
+            try:
+                if self.stopped():
+                    raise Stopped
+                if self.number > 1:
+                    self._end_siblings(session)
+                yield session
+            finally:
+                self._session = self.beater.session = None
+
+    def _end_siblings(self, session: Session) -> None:
+        for backend in session.end_siblings():
+            self.beater.say(
+                "session_ended",
+                f"Ended session {backend} in the source, which an earlier attempt had left open.",
+            )
+
+    def _handed_over(self) -> ApplicationError:
+        """This worker is stopping; the next attempt goes on elsewhere, at once."""
+        self.record.state = "retrying"
+        self.record.reason = f"worker {self.needs.worker} is stopping"
+        self.beater.beat()
+        return ApplicationError(
+            f"Worker {self.needs.worker} was stopped; another one goes on.",
+            type=WORKER_STOPPED,
+            next_retry_delay=timedelta(milliseconds=100),
+            category=ApplicationErrorCategory.BENIGN,
+        )
+
+    async def _failed(self, error: SurveyorError) -> ApplicationError:
+        if error.retry != "never":
+            # A superseded attempt sees its session ended by the next one; a beat tells it so,
+            # and the cancel that follows replaces this failure.
+            self.beater.beat()
+            await asyncio.sleep(SETTLE)
+        log.warning("attempt failed", category=error.category, reason=error.message)
+        delay = self._next_delay(error)
+        self.beater.beat()
+        return application_error(
+            error,
+            non_retryable=delay is None,
+            next_retry_delay=None if delay is None else timedelta(seconds=delay),
+        )
+
+    def _next_delay(self, error: SurveyorError) -> float | None:
+        """Seconds until the next attempt, None when there is none; told in record and story."""
+        record = self.record
+        record.in_flight = 0
+        record.reason = record.last_failure = error.message
+        if error.retry == "wait":
+            record.state, record.retry_at = "waiting", time.time() + WAIT_DELAY
+            if not (self.earlier and self.earlier.state == "waiting"):
+                self.beater.say("waiting", f"Waiting: {error.message}", "warning")
+            return WAIT_DELAY
+        record.failures += 1
+        if error.retry == "never" or record.failures >= MAX_FAILURES:
+            record.state, record.retry_at = "failed", None
+            self.beater.say("source_failed", f"{error.message} Not tried again.", "error")
+            return None
+        delay = min(LONGEST_BACKOFF, 2.0 ** (record.failures - 1))
+        record.state, record.retry_at = "retrying", time.time() + delay
+        message = f"{error.message} Retry {record.failures} of {MAX_FAILURES - 1} in {delay:.0f} s."
+        self.beater.say("source_failed", message, "warning")
+        return delay
+
+
+def _cancel(session: Session) -> None:
+    try:
+        session.cancel()
+    except Exception as error:
+        log.warning("statement not cancelled", error=type(error).__name__)
+
+
+def read_credentials(needs: Needs, source: Source) -> Credentials:
+    """From Vault, as late as possible; nobody keeps them beyond the attempt."""
+    secret = needs.vault.read(source.credential.path, source.credential.version)
+    return credentials_from(secret, source.target)
+
+
+def _earlier(details: object) -> Progress | None:
+    """The last beat of the attempt before; a hint, so an unreadable one is none."""
+    try:
+        return decode_progress(details[0])  # type: ignore[index]
+    except (IndexError, TypeError, ValueError):
+        return None
+
+
+def _carry_over(earlier: Progress, record: Progress) -> None:
+    record.done, record.batch = earlier.done, earlier.batch
+    record.failures, record.last_failure = earlier.failures, earlier.last_failure
+    if earlier.state in ("waiting", "retrying"):
+        # Until the session is open nothing has changed for who watches.
+        record.state, record.reason = earlier.state, earlier.reason
