@@ -24,6 +24,8 @@ from extraction.sources.postgresql_errors import of_login, of_statement
 from extraction.sources.postgresql_types import logical_type
 
 MAX_LABEL = 63
+# What SQLAlchemy sends on a new connection before we can count.
+LOGIN_STATEMENTS = 6
 CANCEL_FOR = 10.0
 
 
@@ -151,7 +153,7 @@ class PostgreSQLSession:
         self._idle = threading.Event()
         self._idle.set()
         self._deadline: float | None = None
-        self._statements, self._seconds, self._rows = 0, 0.0, 0
+        self._statements, self._seconds, self._rows = LOGIN_STATEMENTS, 0.0, 0
         self._types: dict[int, str] = {}
         self._escaping = False
         self._pin(options)

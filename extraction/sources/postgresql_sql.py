@@ -231,6 +231,7 @@ PIN = """
 select set_config('search_path', '', false), set_config('timezone', 'UTC', false),
   set_config('datestyle', 'ISO, YMD', false), set_config('intervalstyle', 'postgres', false),
   set_config('extra_float_digits', '3', false), set_config('bytea_output', 'hex', false),
+  set_config('standard_conforming_strings', 'on', false),
   set_config('quote_all_identifiers', 'off', false), set_config('xmlbinary', 'base64', false),
   set_config('synchronize_seqscans', 'off', false), set_config('row_security', 'off', false),
   set_config('statement_timeout', %(statement_timeout)s, false),
