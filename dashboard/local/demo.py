@@ -55,6 +55,10 @@ class Demo:
         password = reader_password(source.directory)
         warehouse.create_reader_role(server, DATABASE, READER, password)
 
+    def settle(self) -> None:
+        """Write the new source to disk now, so that a stop soon after has little left to do."""
+        self._source.execute("postgres", "CHECKPOINT")
+
 
 def reader_password(directory: Path) -> str:
     return kept_secret(directory / "reader-password")

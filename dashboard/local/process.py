@@ -110,11 +110,21 @@ class Child:
         self.end(timeout)
 
     def end(self, timeout: float) -> None:
-        """Wait for what was asked, then kill it and whatever it started."""
+        """Wait for what was asked, then end it and whatever it started.
+
+        SIGQUIT first: PostgreSQL then ends its own processes, which no other signal reaches.
+        """
+        if not self._ends_within(timeout):
+            self._process.send_signal(signal.SIGQUIT)
+            if not self._ends_within(0.7):
+                self.kill()
+
+    def _ends_within(self, seconds: float) -> bool:
         try:
-            self._process.wait(timeout)
+            self._process.wait(seconds)
         except subprocess.TimeoutExpired:
-            self.kill()
+            return False
+        return True
 
     def kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):

@@ -78,6 +78,7 @@ def run(supervisor: Supervisor, demo: Demo, password: str) -> None:
         supervisor.wait("building the demo source", source.is_done, 300)
         supervisor.run_once("demo", [sys.executable, "manage.py", *demo.command])
         demo.set_done()
+        Background(demo.settle)
     if generated:
         console.say(f"Sign in as admin with the password  {generated}  (not shown again)")
     console.say(f"Surveyor is ready:  {supervisor.instance.url}/")
