@@ -21,6 +21,7 @@ from dashboard.templatetags.surveyor import TONES
 from dashboard.temporal import TemporalUnavailable
 from dashboard.views import errors
 from dashboard.views.contexts import run_row, run_view
+from dashboard.views.missing import missing_scopes
 from extraction.selection import Selection
 
 PAGE = 50
@@ -100,7 +101,12 @@ def _run(run_id: UUID) -> Run:
 
 
 def _page(run: Run) -> dict[str, Any]:
-    return {"run": run, "view": run_view(run, pictures.of(run)), "workflow_url": _workflow_url(run)}
+    return {
+        "run": run,
+        "view": run_view(run, pictures.of(run)),
+        "workflow_url": _workflow_url(run),
+        "missing": missing_scopes(run) if run.status == Run.Status.PARTIAL else [],
+    }
 
 
 def _workflow_url(run: Run) -> str:
