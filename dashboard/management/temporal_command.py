@@ -13,6 +13,9 @@ class TemporalCommand(BaseCommand):
     `handle` raises CommandError or SystemExit; `call_command` sees those as usual.
     """
 
+    # They load every page and its libraries, which no run needs; `manage.py check` has them.
+    requires_system_checks: list[str] = []
+
     def run_from_argv(self, argv: list[str]) -> None:
         code = 0
         try:

@@ -19,6 +19,7 @@ from dashboard.live import picture as pictures
 from dashboard.live.picture import Picture
 from dashboard.management.temporal_command import TemporalCommand
 from dashboard.models import Connection, Run
+from extraction.catalog import KINDS
 from extraction.errors import InvalidSelection
 from extraction.selection import Selection
 from workers.progress import StreamRestarted, follow, open_redis, read_cut
@@ -76,7 +77,8 @@ class Command(TemporalCommand):
         bar.leave()
 
     def _tell_end(self, run: Run) -> None:
-        counts = ", ".join(f"{count} {kind}" for kind, count in run.counts.items() if count)
+        known = [(run.counts.get(kind, 0), kind) for kind in KINDS]
+        counts = ", ".join(f"{count} {kind}" for count, kind in known if count)
         self._say(f"{run.status}: {counts}" if counts else f"{run.status}")
         if run.error:
             self._say(f"{run.error['message']} {run.error.get('fix', '')}".strip())
