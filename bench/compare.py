@@ -96,8 +96,18 @@ def _name(row: Row, key: tuple[str, ...]) -> str:
 
 def _changed(wanted: Row, found: Row, key: tuple[str, ...]) -> str:
     cells = [name for name in wanted if wanted[name] != found[name]]
-    shown = ", ".join(f"{c}: expected {wanted[c]!r:.300}, got {found[c]!r:.300}" for c in cells)
-    return f"changed {_name(wanted, key)}: {shown}"
+    shown = (f"{name}: expected {_shown(wanted[name], found[name])}" for name in cells)
+    return f"changed {_name(wanted, key)}: {', '.join(shown)}"
+
+
+def _shown(wanted: object, found: object) -> str:
+    """Both cells; of long texts only what stands around the first difference."""
+    if isinstance(wanted, str) and isinstance(found, str) and max(len(wanted), len(found)) > 200:
+        pairs = enumerate(zip(wanted, found, strict=False))
+        place = next((n for n, (a, b) in pairs if a != b), min(len(wanted), len(found)))
+        start, end = max(place - 20, 0), place + 80
+        return f"{wanted[start:end]!r}, got {found[start:end]!r} at character {place}"
+    return f"{wanted!r:.300}, got {found!r:.300}"
 
 
 def snapshot_rows(root: Path, manifest: Mapping[str, Any], kind: Kind) -> list[Row]:

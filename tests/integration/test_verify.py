@@ -117,6 +117,13 @@ def test_catches_a_planted_bug(snapshot, damage, missing, extra, said):
     assert any("not the bytes" in fault for fault in snapshot_faults(storage, manifest))
 
 
+def test_says_where_long_texts_differ():
+    row = dict.fromkeys(KINDS["schemas"].columns, "public")
+    wanted, found = ({**row, "comment": "x" * 70_000 + end} for end in ("one", "two"))
+    (line,) = compare(KINDS["schemas"], [wanted], [found]).explain()
+    assert line.endswith("xone', got 'xxxxxxxxxxxxxxxxxxxxtwo' at character 70000")
+
+
 def test_sees_rows_out_of_order(snapshot):
     _, storage, manifest, part = snapshot
     table = pq.read_table(part)
