@@ -30,15 +30,13 @@ from workers.contract import Phase, Progress, Source
 from workers.heartbeat import SILENCE_LIMIT, Beater
 from workers.logs import where
 from workers.publisher import Publisher
+from workers.retry import MAX_FAILURES, Verdict, after
 from workers.settings import WorkerSettings
 from workers.temporal import application_error, unexpected
 from workers.wire import decode_progress
 
 Result = TypeVar("Result")
 
-MAX_FAILURES = 5
-LONGEST_BACKOFF = 30.0
-WAIT_DELAY = 3.0
 # How long a later attempt leaves the earlier one to learn of it from a beat.
 SETTLE = 0.7
 # How long a stopping worker waits for the engine's next safe point.
@@ -228,34 +226,27 @@ class Attempt:
             self.beater.beat()
             await asyncio.sleep(SETTLE)
         log.warning("attempt failed", category=error.category, reason=error.message)
-        delay = self._next_delay(error)
-        self.beater.beat()
+        verdict = after(error, self.record.failures)
+        self._tell(error, verdict)
         return application_error(
             error,
-            non_retryable=delay is None,
-            next_retry_delay=None if delay is None else timedelta(seconds=delay),
+            non_retryable=verdict.delay is None,
+            next_retry_delay=None if verdict.delay is None else timedelta(seconds=verdict.delay),
         )
 
-    def _next_delay(self, error: SurveyorError) -> float | None:
-        """Seconds until the next attempt, None when there is none; told in record and story."""
-        record = self.record
-        record.in_flight = 0
+    def _tell(self, error: SurveyorError, verdict: Verdict) -> None:
+        record, delay = self.record, verdict.delay
+        record.state, record.failures, record.in_flight = verdict.state, verdict.failures, 0
         record.reason = record.last_failure = error.message
-        if error.retry == "wait":
-            record.state, record.retry_at = "waiting", time.time() + WAIT_DELAY
-            if not (self.earlier and self.earlier.state == "waiting"):
-                self.beater.say("waiting", f"Waiting: {error.message}", "warning")
-            return WAIT_DELAY
-        record.failures += 1
-        if error.retry == "never" or record.failures >= MAX_FAILURES:
-            record.state, record.retry_at = "failed", None
+        record.retry_at = None if delay is None else time.time() + delay
+        if delay is None:
             self.beater.say("source_failed", f"{error.message} Not tried again.", "error")
-            return None
-        delay = min(LONGEST_BACKOFF, 2.0 ** (record.failures - 1))
-        record.state, record.retry_at = "retrying", time.time() + delay
-        message = f"{error.message} Retry {record.failures} of {MAX_FAILURES - 1} in {delay:.0f} s."
-        self.beater.say("source_failed", message, "warning")
-        return delay
+        elif verdict.state == "retrying":
+            again = f"Retry {record.failures} of {MAX_FAILURES - 1} in {delay:.0f} s."
+            self.beater.say("source_failed", f"{error.message} {again}", "warning")
+        elif not (self.earlier and self.earlier.state == "waiting"):
+            self.beater.say("waiting", f"Waiting: {error.message}", "warning")
+        self.beater.beat()
 
 
 def _cancel(session: Session) -> None:

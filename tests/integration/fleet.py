@@ -142,7 +142,7 @@ class Started:
     handle: WorkflowHandle[Any, RunResult]
     cast: Cast
 
-    async def result(self, limit: float = 20) -> RunResult:
+    async def result(self, limit: float = 40) -> RunResult:
         try:
             async with asyncio.timeout(limit):
                 return await self.handle.result()
@@ -212,7 +212,7 @@ def sessions(server: Any, run_id: str) -> list[tuple[Any, ...]]:
     """What runs in the source on behalf of a run."""
     with psycopg.connect(server.url(), autocommit=True) as connection:
         return connection.execute(
-            "select pid, application_name, state, query from pg_stat_activity"
+            "select pid, application_name, wait_event_type from pg_stat_activity"
             " where application_name like %s",
             (f"surveyor run {run_id}%",),
         ).fetchall()

@@ -18,7 +18,6 @@ from temporalio.exceptions import ApplicationError, CancelledError
 
 from dashboard.local import warehouse
 from extraction.connection import Options, Target
-from extraction.selection import Selection
 from tests.integration.fleet import Cast, Fleet, a_source, sessions, storage_of, until
 from workers.temporal import connect
 
@@ -147,7 +146,7 @@ async def test_cancel_ends_the_statement_and_leaves_no_manifest(
     run = await cast.start(Options(sessions=2, lock_timeout=120, statement_timeout=120))
 
     def waiting() -> bool:
-        return any("pg_trigger" in query for *_, query in sessions(postgres, run.run_id))
+        return any(waits == "Lock" for *_, waits in sessions(postgres, run.run_id))
 
     await until(waiting)
     cancelled = time.monotonic()
@@ -163,18 +162,20 @@ async def test_cancel_ends_the_statement_and_leaves_no_manifest(
     await run.until_code("cancelled", limit=3)
 
 
-async def test_a_statement_past_its_timeout_is_retried_then_told(cast: Cast, blocked: None) -> None:
+async def test_a_source_that_fails_is_retried_in_sight_until_it_works(
+    cast: Cast, postgres: Any, target: Target
+) -> None:
     cast.fleet.start("w1")
-    run = await cast.start(
-        Options(sessions=1, lock_timeout=0.2), Selection(kinds=["relations", "triggers"])
-    )
-    with pytest.raises(WorkflowFailureError) as failure:
-        await run.result()
-    error = failure.value.cause
-    assert isinstance(error, ApplicationError)
-    assert error.type == "timeout"
-    assert error.details[0]["audience"] == "operator"
-    assert (await run.codes()).count("source_failed") == 5
+    with psycopg.connect(postgres.url(target.database)) as connection:
+        connection.execute("LOCK TABLE pg_catalog.pg_trigger IN ACCESS EXCLUSIVE MODE")
+        run = await cast.start(Options(sessions=2, lock_timeout=0.2))
+        await run.until_code("source_failed")
+        told = next(r for r in (await run.cut()).records if r.state == "retrying")
+        connection.rollback()
+    assert (await run.result()).status == "succeeded"
+    assert "lock" in told.reason.lower()
+    assert told.retry_at
+    assert told.failures >= 1
 
 
 async def test_a_wrong_password_is_tried_once(
