@@ -11,7 +11,13 @@ from typing import Any
 from temporalio.api.failure.v1 import Failure
 from temporalio.client import Client
 from temporalio.converter import DataConverter, DefaultFailureConverter, PayloadConverter
-from temporalio.exceptions import ActivityError, ApplicationError, ChildWorkflowError, FailureError
+from temporalio.exceptions import (
+    ActivityError,
+    ApplicationError,
+    ApplicationErrorCategory,
+    ChildWorkflowError,
+    FailureError,
+)
 from temporalio.runtime import LogForwardingConfig, LoggingConfig, Runtime, TelemetryConfig
 from temporalio.runtime import TelemetryFilter as Filter
 from temporalio.service import TLSConfig
@@ -64,6 +70,8 @@ def application_error(
         type=error.category,
         non_retryable=error.retry == "never" if non_retryable is None else non_retryable,
         next_retry_delay=next_retry_delay,
+        # We log it ourselves, in our words; the SDK would add a stack trace.
+        category=ApplicationErrorCategory.BENIGN,
     )
 
 

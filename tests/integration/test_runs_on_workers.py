@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 import signal
 import time
-from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -16,53 +13,20 @@ import pytest
 from temporalio.client import WorkflowFailureError
 from temporalio.exceptions import ApplicationError, CancelledError
 
-from dashboard.local import warehouse
 from extraction.connection import Options, Target
-from tests.integration.fleet import Cast, Fleet, a_source, sessions, storage_of, until
-from workers.temporal import connect
+from tests.integration.fleet import (
+    PASSWORD,
+    RELATIONS,
+    SLOW,
+    Cast,
+    Proxy,
+    a_source,
+    sessions,
+    until,
+)
 
 pytestmark = pytest.mark.integration
-
-PASSWORD = "canary-" + secrets.token_hex(8)
-RELATIONS = 1200
-# Pauses make a run of ten batches long enough to be interrupted.
-SLOW = Options(sessions=2, pace=0.4)
-
-
-@pytest.fixture(scope="module")
-def target(postgres: Any) -> Target:
-    server: warehouse.Server = {
-        "host": postgres.host,
-        "port": postgres.port,
-        "user": postgres.user,
-        "password": postgres.password,
-    }
-    warehouse.build(server, "fleet", relations=RELATIONS, seed=3, columns=6)
-    warehouse.create_reader_role(server, "fleet", "fleet_reader", PASSWORD)
-    return Target("postgresql", postgres.host, postgres.port, "fleet", "fleet_reader", "disable")
-
-
-@pytest.fixture
-async def cast(settings_env: Any, target: Target, tmp_path: Path) -> AsyncIterator[Cast]:
-    fleet = Fleet(settings_env.worker_environment, tmp_path)
-    client = await connect(settings_env.worker)
-    yield Cast(
-        client,
-        settings_env.worker.redis_url.get_secret_value(),
-        storage_of(settings_env.worker),
-        a_source(settings_env.web, target, PASSWORD, Options(sessions=2)),
-        fleet,
-    )
-    fleet.stop()
-
-
-@pytest.fixture
-def blocked(postgres: Any, target: Target) -> Iterator[None]:
-    """While it lasts, whoever reads triggers in the source waits for a lock."""
-    with psycopg.connect(postgres.url(target.database)) as connection:
-        connection.execute("LOCK TABLE pg_catalog.pg_trigger IN ACCESS EXCLUSIVE MODE")
-        yield
-        connection.rollback()
+pytest_plugins = ("tests.integration.fleet",)
 
 
 async def undisturbed(cast: Cast) -> list[str]:
@@ -270,44 +234,3 @@ async def test_no_password_reaches_temporal_redis_storage_or_logs(
     read = [file for file in files if file.is_file()]
     assert any(file.suffix == ".db" for file in read)
     assert [file for file in read if PASSWORD.encode() in file.read_bytes()] == []
-
-
-class Proxy:
-    """Forwards a port, counts who came, and can be closed for a while."""
-
-    def __init__(self, target: int) -> None:
-        self.target = target
-        self.port = 0
-        self.accepted = 0
-        self._server: asyncio.Server | None = None
-
-    async def open(self, port: int = 0) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port)
-        self.port = self._server.sockets[0].getsockname()[1]
-
-    async def close(self) -> None:
-        assert self._server
-        self._server.close()
-
-    async def __aenter__(self) -> Proxy:
-        await self.open()
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        await self.close()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.accepted += 1
-        there, back = await asyncio.open_connection("127.0.0.1", self.target)
-        await asyncio.gather(_pump(reader, back), _pump(there, writer))
-
-
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    try:
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
-    except OSError:
-        pass
-    finally:
-        writer.close()
