@@ -13,7 +13,7 @@ DATABASE = "warehouse"
 READER = "surveyor_reader"
 CONNECTION = "demo"
 # Rest between two batches, so that the first run lasts long enough to be watched.
-PACE = 1.0
+PACE = 3.0
 
 
 class Demo:
