@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from django.contrib.auth.hashers import PBKDF2PasswordHasher
 
 from dashboard.local.process import Child, StartFailed
 from dashboard.local.servers import free_port
@@ -214,14 +215,24 @@ def test_a_stop_while_starting_leaves_nothing(copy: Copy) -> None:
 
 
 def test_two_copies_run_side_by_side(copy: Copy, tmp_path: Path) -> None:
-    other = Copy(tmp_path / "other", free_port())
+    other = Copy(tmp_path / "other", free_port(), ADMIN_PASSWORD="")
     try:
         copy.start()
         other.start()
         assert copy.get("/healthz")[0] == other.get("/healthz")[0] == 200
+        assert PBKDF2PasswordHasher().verify(PASSWORD, stored_password(copy))
+        [line] = [line for line in other.lines if "password" in line]
+        generated = re.search(r"password  (\S{12,})  \(not shown again\)", line)
+        assert generated
+        assert PBKDF2PasswordHasher().verify(generated[1], stored_password(other))
     finally:
         if other.child is not None:
             other.child.kill()
+
+
+def stored_password(copy: Copy) -> str:
+    with sqlite3.connect(copy.directory / "surveyor.sqlite3") as database:
+        return database.execute("SELECT password FROM auth_user").fetchone()[0]
 
 
 def test_a_server_that_fails_at_the_start_is_reported(copy: Copy) -> None:
