@@ -22,7 +22,7 @@ EVENTS_SHOWN = 200
 
 LEVELS = {"info": ("info", "run"), "warning": ("warning", "warn"), "error": ("error", "bad")}
 # Trouble first, then what moves, what waits, what is done.
-ORDER = ("lost", "stalled", "retrying", "quiet", "working", "waiting", "finished")
+ORDER = ("lost", "stalled", "retrying", "quiet", "working", "waiting", "not finished", "finished")
 TROUBLE = {"lost", "stalled", "retrying"}
 
 
@@ -45,6 +45,8 @@ class Said:
 
     @property
     def icon(self) -> str:
+        if self.word == "not finished":
+            return "cancelled"
         if self.word != "finished":
             return self.word
         return {"ok": "done", "bad": "failed", "warn": "partial"}.get(self.tone, "finished")
@@ -186,7 +188,7 @@ def run_view(run: Run, picture: Picture) -> RunView:
         seq=picture.seq,
         source=picture.source,
         phases=_phases(picture, run),
-        shards=sorted(map(_shard, picture.shards), key=_by_trouble),
+        shards=sorted((_shard(s, run.is_open) for s in picture.shards), key=_by_trouble),
         events=[_event(event) for event in events[:EVENTS_SHOWN]],
         more_events=max(0, len(events) - EVENTS_SHOWN),
         beat=_seconds(picture.beat_age_ms),
@@ -209,12 +211,15 @@ def _basics(run: Run, picture: Picture) -> dict[str, Any]:
     }
 
 
-def _shard(shard: Shard) -> ShardLine:
+def _shard(shard: Shard, is_open: bool) -> ShardLine:
+    verdict = Said(shard["verdict"], shard["tone"])
+    if not is_open and verdict.word != "finished":
+        verdict = Said("not finished", "idle")
     return ShardLine(
         id=shard["id"],
         label=shard["label"],
         bar=_shard_bar(shard),
-        verdict=Said(shard["verdict"], shard["tone"]),
+        verdict=verdict,
         rate=shard["rate"],
         attempt=shard["attempt"],
         worker=shard["worker"],

@@ -266,3 +266,20 @@ def test_trouble_comes_first_and_done_last(warehouse):
         ("Extract", "run"),
         ("Finish", "idle"),
     ]
+
+
+def test_a_cancelled_run_has_no_shard_at_work(warehouse):
+    shard = {
+        **{"id": 1, "label": "s", "done": 40, "in_flight": 9, "total": 100, "rate": 3.0},
+        **{"attempt": 1, "worker": "w1", "beat_age_ms": 5, "advance_age_ms": 5},
+        **{"verdict": "working", "tone": "run", "batch": 0, "batches": 1, "failures": 0},
+        "last_failure": "",
+    }
+    final = {"phase": "extract", "done": 40, "total": 100, "shards": [shard]}
+    run = cast.run(warehouse, "cancelled", final=final)
+    (line,) = run_view(run, draw(Board(run), time.time())).shards
+    assert (line.verdict.shown, line.verdict.tone, line.bar.in_flight) == (
+        "not finished",
+        "idle",
+        0,
+    )
