@@ -225,6 +225,10 @@ class SecondsField(forms.FloatField):
         super().__init__(min_value=minimum, max_value=maximum, **kwargs)
         self.widget.attrs.update({"inputmode": "decimal", "step": "any"})
 
+    def prepare_value(self, value: Any) -> Any:
+        """60 and not 60.0 in the form."""
+        return f"{value:g}" if isinstance(value, float) else value
+
     def to_python(self, value: Any) -> float | None:  # type: ignore[override]
         if isinstance(value, bool) or not isinstance(value, int | float | str | None):
             raise ValidationError(self.error_messages["invalid"], code="invalid")
