@@ -173,7 +173,10 @@ class Instance:
             time.sleep(0.2)
 
     def settle(self) -> None:
-        """Wait until no run is open (the demo's first one, say)."""
+        """Wait until the demo's first run is there and no run is open."""
+        deadline = time.monotonic() + 120
+        while not self.api.get("/runs").json()["items"] and time.monotonic() < deadline:
+            time.sleep(0.2)
         for item in self.api.get("/runs").json()["items"]:
             self.wait(item["id"])
 

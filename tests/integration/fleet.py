@@ -10,17 +10,15 @@ import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import psycopg
-import pytest
 from temporalio.client import Client, WorkflowHandle
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 
-from dashboard.local import warehouse
 from extraction.connection import Options, Target
 from extraction.selection import Selection
 from extraction.storage import Storage, open_storage
@@ -35,7 +33,6 @@ from workers.contract import (
     workflow_id,
 )
 from workers.progress import Cut, open_redis, read_cut
-from workers.temporal import connect
 
 PASSWORD = "canary-" + secrets.token_hex(8)
 RELATIONS = 1200
@@ -228,42 +225,6 @@ def sessions(server: Any, run_id: str) -> list[tuple[Any, ...]]:
 
 def storage_of(settings: Any) -> Storage:
     return open_storage(settings.storage)
-
-
-@pytest.fixture(scope="module")
-def target(postgres: Any) -> Target:
-    server: warehouse.Server = {
-        "host": postgres.host,
-        "port": postgres.port,
-        "user": postgres.user,
-        "password": postgres.password,
-    }
-    warehouse.build(server, "fleet", relations=RELATIONS, seed=3, columns=6)
-    warehouse.create_reader_role(server, "fleet", "fleet_reader", PASSWORD)
-    return Target("postgresql", postgres.host, postgres.port, "fleet", "fleet_reader", "disable")
-
-
-@pytest.fixture
-async def cast(settings_env: Any, target: Target, tmp_path: Path) -> AsyncIterator[Cast]:
-    fleet = Fleet(settings_env.worker_environment, tmp_path)
-    client = await connect(settings_env.worker, identity="tests")
-    yield Cast(
-        client,
-        settings_env.worker.redis_url.get_secret_value(),
-        storage_of(settings_env.worker),
-        a_source(settings_env.web, target, PASSWORD, Options(sessions=2)),
-        fleet,
-    )
-    fleet.stop()
-
-
-@pytest.fixture
-def blocked(postgres: Any, target: Target) -> Iterator[None]:
-    """While it lasts, whoever reads triggers in the source waits for a lock."""
-    with psycopg.connect(postgres.url(target.database)) as connection:
-        connection.execute("LOCK TABLE pg_catalog.pg_trigger IN ACCESS EXCLUSIVE MODE")
-        yield
-        connection.rollback()
 
 
 class Proxy:

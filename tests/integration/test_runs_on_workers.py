@@ -26,7 +26,6 @@ from tests.integration.fleet import (
 )
 
 pytestmark = pytest.mark.integration
-pytest_plugins = ("tests.integration.fleet",)
 
 
 async def undisturbed(cast: Cast) -> list[str]:

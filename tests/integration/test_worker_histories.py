@@ -25,7 +25,6 @@ from workers.temporal import data_converter
 from workers.workflows import CheckConnection, ExtractRun
 
 pytestmark = pytest.mark.integration
-pytest_plugins = ("tests.integration.fleet",)
 
 HISTORIES = Path(__file__).resolve().parent.parent / "histories"
 
