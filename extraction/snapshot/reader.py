@@ -160,9 +160,16 @@ class Snapshot:
         order = ", ".join(KINDS[kind].key)
         limit = "limit ? offset ?" if page else ""
         statement = f"select {columns} from read_parquet(?) where {where} order by {order} {limit}"  # noqa: S608
-        with duckdb.connect(":memory:", config=_DUCKDB) as connection:
-            connection.execute("set timezone = 'UTC'")
-            cursor = connection.execute(statement, [paths, *values, *(page or ())])
-            # By Arrow: DuckDB's own rows need another library for times with a zone.
-            rows: list[Row] = cursor.to_arrow_table().to_pylist()
-            return rows
+        try:
+            return _fetched(statement, [paths, *values, *(page or ())])
+        except (duckdb.IOException, duckdb.InvalidInputException):
+            raise SnapshotDamaged(f"A part of the {kind} cannot be read.") from None
+
+
+def _fetched(statement: str, values: list[Any]) -> list[Row]:
+    with duckdb.connect(":memory:", config=_DUCKDB) as connection:
+        connection.execute("set timezone = 'UTC'")
+        cursor = connection.execute(statement, values)
+        # By Arrow: DuckDB's own rows need another library for times with a zone.
+        rows: list[Row] = cursor.to_arrow_table().to_pylist()
+        return rows

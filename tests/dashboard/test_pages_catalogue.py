@@ -206,6 +206,13 @@ def test_a_part_that_is_cut_is_not_shown(page, run, settings):
     assert "This snapshot cannot be shown" in page(500)
 
 
+def test_a_part_whose_bytes_changed_is_not_shown(page, run, settings):
+    storage = open_storage(settings.ENV.storage)
+    for part in storage.list(f"snapshots/{run.id}/parts"):
+        storage.put(part, b"\0" * storage.size(part))
+    assert "This snapshot cannot be shown" in page(500)
+
+
 def test_a_run_without_a_snapshot_says_so(client, viewer):
     run = cast.run(cast.connection(), "failed")
     client.force_login(viewer)
