@@ -72,7 +72,7 @@ async def needs(settings: WorkerSettings) -> AsyncIterator[Needs]:
         publishing.cancel()
         with suppress(asyncio.CancelledError):
             await publishing
-        await publisher.close()
+        await publisher.flush()
         await redis.aclose()
         threads.shutdown(wait=False, cancel_futures=True)
 

@@ -122,7 +122,7 @@ class Activities:
         finished = await attempt.run(work)
         attempt.finished()
         _say_finished(attempt, finished)
-        self._needs.publisher.lifecycle(run.run_id, "closing")
+        await self._close(run.run_id)
         return RunResult(
             finished.status, finished.manifest, finished.counts, finished.completeness, task.load
         )
@@ -134,7 +134,7 @@ class Activities:
         self._say(task.run_id, "swept", f"Removed {swept} temporary files.")
         if task.reason == "cancelled":
             self._say(task.run_id, "cancelled", "Cancelled; no statement runs in the source.")
-        self._needs.publisher.lifecycle(task.run_id, "closing")
+        await self._close(task.run_id)
 
     @activity.defn(name="check")
     async def check(self, task: CheckInput) -> CheckResult:
@@ -151,6 +151,11 @@ class Activities:
         report = await self._in_thread(work)
         steps = [CheckStep(step.name, step.ok, step.detail, step.fix) for step in report.steps]
         return CheckResult(report.ok, report.server_version, report.latency_ms, steps)
+
+    async def _close(self, run_id: str) -> None:
+        """The story is written before Temporal says that the run has ended."""
+        self._needs.publisher.lifecycle(run_id, "closing")
+        await self._needs.publisher.flush()
 
     async def _in_thread(self, work: Callable[[], Result]) -> Result:
         loop = asyncio.get_running_loop()

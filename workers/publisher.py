@@ -32,6 +32,7 @@ class Publisher:
         self._records: dict[tuple[str, int, int], Progress] = {}
         self._changed = asyncio.Event()
         self._up = True
+        self._writing = asyncio.Lock()
 
     def record(self, record: Progress) -> None:
         self._records[record.run_id, record.shard, record.attempt] = record
@@ -57,22 +58,27 @@ class Publisher:
             self._changed.clear()
             await asyncio.sleep(PAUSE if await self._flush() else RETRY_PAUSE)
 
-    async def close(self) -> None:
-        """A last write of what is left, within the budget of one call."""
+    async def flush(self) -> None:
+        """Write what is left now, within the budget of one call: for the end of something."""
         try:
             async with asyncio.timeout(CALL_BUDGET):
                 await self._flush()
         except TimeoutError:
-            log.warning("last frames not published", left=len(self._frames))
+            log.warning("last frames not published yet", left=len(self._frames))
 
     async def _flush(self) -> bool:
         """False when something could not be written; it is kept for the next time."""
+        async with self._writing:
+            return await self._write_all()
+
+    async def _write_all(self) -> bool:
         while self._frames:
-            frame = self._frames.popleft()
+            frame = self._frames[0]
             if not await self._write(frame):
-                if len(self._frames) < KEPT_FRAMES:
-                    self._frames.appendleft(frame)
                 return False
+            # Full meanwhile, the queue may have dropped it by itself.
+            if self._frames and self._frames[0] is frame:
+                self._frames.popleft()
         written = True
         for frame in self._take_records():
             written = written and await self._write(frame)

@@ -160,7 +160,7 @@ async def test_the_publisher_writes_at_most_ten_times_a_second(
         sent += 1
         await asyncio.sleep(0.002)
     task.cancel()
-    await publisher.close()
+    await publisher.flush()
     assert await client.xlen(STREAM) <= 12
     assert [record.done for record in (await read_cut(client, RUN)).records] == [sent - 1]
 
@@ -169,7 +169,7 @@ async def test_events_keep_their_order(client: redis_async.Redis) -> None:
     publisher = Publisher(client)
     for number in range(50):
         publisher.event(Event(RUN, "planned", str(number)))
-    await publisher.close()
+    await publisher.flush()
     told = [event.message for _, event in (await read_cut(client, RUN)).events]
     assert told == [str(number) for number in range(50)]
 
@@ -189,7 +189,7 @@ async def test_a_dead_redis_fails_nobody_and_loses_no_recent_event(redis: str) -
     alive = open_redis(redis)
     await alive.delete(STREAM, state_key(RUN), events_key(RUN))
     publisher._redis = alive
-    await publisher.close()
+    await publisher.flush()
     cut = await read_cut(alive, RUN)
     assert [event.message for _, event in cut.events][-1] == "1499"
     assert await alive.xlen(events_key(RUN)) >= 999

@@ -74,9 +74,7 @@ async def test_a_statement_is_vouched_for_until_its_deadline_only(
     assert not beater.vouches()
 
 
-async def test_silence_past_the_deadline_stops_the_beats(
-    sink: Sink, beats: list[Progress]
-) -> None:
+async def test_silence_past_the_deadline_stops_the_beats(sink: Sink, beats: list[Progress]) -> None:
     beater = await beater_of(sink, beats)
     beater.session = FakeSession(deadline=time.time() - heartbeat.GRACE - 0.1)
     task = asyncio.create_task(beater.run())
