@@ -497,3 +497,57 @@ def test_records_survive_a_round_trip(source, instance):
     run = only_saved(source)
     assert asdict(runs.input_of(Run.objects.get(pk=run.pk))) == run.input
     assert reconcile._run_id("check-1") is None
+
+
+# --- a Temporal of its own, that stops ----------------------------------------
+
+
+@pytest.fixture
+def own_temporal(instance, settings, settings_env, tmp_path):
+    """Server and child; whoever stops the child starts the server again."""
+    from dashboard.local.servers import TemporalServer, start
+
+    server = TemporalServer(tmp_path / "temporal")
+    children = [start(server)]
+    settings.ENV = settings_env.web.model_copy(update={"temporal_address": server.address})
+
+    def restart() -> None:
+        children.append(start(server))
+
+    yield server.address, children[0], restart
+    children[-1].stop()
+
+
+def test_a_run_begun_while_the_server_is_gone_starts_when_it_is_back(
+    own_temporal, source, reconciler
+):
+    address, child, restart = own_temporal
+    assert temporal.list_open() == []
+    child.kill()
+    began = time.monotonic()
+    run = begin(source)
+    assert (run.status, time.monotonic() - began < 5) == ("queued", True)
+    reconciler.sweep()
+    assert Run.objects.get(pk=run.pk).status == "queued"
+
+    restart()
+    with ScriptedWorker(address):
+        assert ended(reconciler, run).status == "succeeded"
+    assert workflows(address, run) == 1
+
+
+def test_a_start_against_a_frozen_server_is_settled_when_it_thaws(own_temporal, source, reconciler):
+    """It may have been taken or not: nobody knows, and there is still one workflow only."""
+    address, child, _ = own_temporal
+    assert temporal.list_open() == []
+    os.kill(child.pid, signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        run = begin(source)
+        assert (run.status, time.monotonic() - began < 7) == ("queued", True)
+        assert run.waiting_reason
+    finally:
+        os.kill(child.pid, signal.SIGCONT)
+    with ScriptedWorker(address):
+        assert ended(reconciler, run).status == "succeeded"
+    assert workflows(address, run) == 1
