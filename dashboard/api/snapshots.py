@@ -11,14 +11,14 @@ from uuid import UUID
 from django.conf import settings
 from django.core.handlers.asgi import ASGIRequest
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
-from extraction.snapshot.layout import manifest_path
-from extraction.snapshot.reader import Snapshot, open_snapshot
 from ninja import Router
 
 from dashboard.api.runs import fetch
 from dashboard.api.schemas import REFUSALS
 from dashboard.models import Run
 from extraction.catalog import KINDS
+from extraction.snapshot.layout import manifest_path
+from extraction.snapshot.reader import Snapshot, open_snapshot
 from extraction.storage import open_storage
 
 router = Router(tags=["snapshots"])
