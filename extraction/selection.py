@@ -133,4 +133,5 @@ def _regex(tokens: list[Token]) -> str:
 
 def _invalid(text: str, why: str, fix: str) -> InvalidSelection:
     shown = text if len(text) <= 80 else text[:77] + "..."
-    return InvalidSelection(f"The pattern {shown!r} {why}.", fix)
+    quoted = f"'{shown}'" if shown.isprintable() else repr(shown)
+    return InvalidSelection(f"The pattern {quoted} {why}.", fix)
