@@ -210,11 +210,15 @@ def test_a_password_stays_nowhere_but_in_vault(browser, admin, worker, caplog, c
 
 
 def database_bytes() -> bytes:
-    """The app database as it lies on the disk, its write-ahead log included."""
+    """The app database as it lies on the disk, its write-ahead log included.
+
+    Another process reads it: closing the file in this one would drop SQLite's locks on it.
+    """
     name = Path(str(database.settings_dict["NAME"]))
     assert django_settings.DATABASES["default"]["ENGINE"].endswith("sqlite3")
     files = [name, name.with_name(f"{name.name}-wal")]
-    return b"".join(file.read_bytes() for file in files if file.exists())
+    command = ["cat", *(str(file) for file in files if file.exists())]
+    return subprocess.run(command, capture_output=True, check=True).stdout
 
 
 def command_lines() -> str:
