@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from extraction.catalog import FORMAT_VERSION, KINDS
 from extraction.connection import Item, Per, Session
+from extraction.errors import PermissionDenied
 from extraction.selection import Matcher, Selection
 from extraction.snapshot.layout import get_by_digest, put_by_digest
 from extraction.storage import Storage
@@ -79,6 +80,8 @@ class Plan:
     schemas: list[PlannedSchema]
     batches: list[Batch]
     shards: list[Shard]
+    # Sorts whose listing the source refuses: their scopes are denied.
+    denied: list[Per] = field(default_factory=list)
 
     @property
     def identity(self) -> str:
@@ -114,17 +117,37 @@ def make_plan(session: Session, selection: Selection, storage: Storage, run_id: 
     """List what is in scope and write `plan-<sha256>.json`. One statement per sort."""
     matcher = selection.matcher()
     pers = {per_of(kind) for kind in matcher.kinds}
-    session.begin()
-    everything = {per: session.inventory(per) for per in PERS if per in pers or per == "schemas"}
-    session.end()
+    everything, denied = _inventory(session, pers)
     schemas = _schemas(everything, matcher)
     chosen = {schema.name for schema in schemas if schema.selected}
-    batches = _batches({per: _picked(per, everything[per], matcher, chosen) for per in pers})
+    listed = pers & everything.keys()
+    batches = _batches({per: _picked(per, everything[per], matcher, chosen) for per in listed})
     source = PlannedSource(
         session.dialect, session.database, session.identity, session.server_version
     )
-    plan = Plan("", source, selection, list(matcher.kinds), schemas, batches, _shards(batches))
+    plan = Plan(
+        "", source, selection, list(matcher.kinds), schemas, batches, _shards(batches), denied
+    )
     return _stored(plan, storage, run_id)
+
+
+def _inventory(session: Session, pers: set[Per]) -> tuple[dict[Per, list[Item]], list[Per]]:
+    """What there is, and the sorts the source refuses to list. Without schemas there is no run."""
+    everything: dict[Per, list[Item]] = {}
+    denied: list[Per] = []
+    session.begin()
+    for per in PERS:
+        if per not in pers and per != "schemas":
+            continue
+        try:
+            everything[per] = session.inventory(per)
+        except PermissionDenied:
+            if per == "schemas":
+                raise
+            denied.append(per)
+            session.begin()
+    session.end()
+    return everything, denied
 
 
 def load_plan(storage: Storage, path: str) -> Plan:
@@ -140,6 +163,7 @@ def load_plan(storage: Storage, path: str) -> Plan:
             for batch in document["batches"]
         ],
         [Shard(**shard) for shard in document["shards"]],
+        document["denied"],
     )
 
 
@@ -155,6 +179,7 @@ def _stored(plan: Plan, storage: Storage, run_id: str) -> Plan:
             for batch in plan.batches
         ],
         "shards": [asdict(shard) for shard in plan.shards],
+        "denied": plan.denied,
     }
     return replace(plan, path=put_by_digest(storage, run_id, "plan", document))
 

@@ -180,7 +180,7 @@ def _scopes(plan: Plan, records: Sequence[BatchRecord]) -> list[Scope]:
         for kind in plan.kinds:
             scope = (schema.name, kind)
             status: ScopeStatus = "complete"
-            if scope in denied:
+            if scope in denied or (schema.selected and per_of(kind) in plan.denied):
                 status = "denied"
             elif scope in errored:
                 status = "errored"

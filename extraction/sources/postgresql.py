@@ -234,7 +234,7 @@ class PostgreSQLSession:
             raise Stopped
 
     def end(self) -> None:
-        if self._connection.in_transaction():
+        if self._connection.in_transaction() and not self._driver.closed:
             self._statements += 1
             with _translated():
                 self._connection.rollback()
@@ -269,6 +269,9 @@ class PostgreSQLSession:
         try:
             if self._stopping.is_set():
                 raise Stopped
+            if self._driver.closed:
+                # SQLAlchemy would log in again, without a label and without limits.
+                raise SourceUnreachable("The connection to the database was lost.")
             self._deadline = time.time() + self._timeout
             with _translated():
                 yield
