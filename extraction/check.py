@@ -168,7 +168,8 @@ def _handshake(connection: socket.socket, target: Target) -> str:
         with _context(target.tls).wrap_socket(connection, server_hostname=target.host) as secure:
             return f"{secure.version()}, {'verified' if target.tls == 'verify-full' else 'encrypted, not verified'}."
     except ssl.SSLCertVerificationError as error:
-        raise TLSFailed(f"The server's certificate was refused: {error.verify_message.rstrip(".")}.") from None
+        reason = error.verify_message.rstrip(".")
+        raise TLSFailed(f"The server's certificate was refused: {reason}.") from None
     except ssl.SSLError:
         raise TLSFailed("The TLS handshake with the server failed.") from None
     except OSError as error:
