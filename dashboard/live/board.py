@@ -29,6 +29,8 @@ class Board:
     records: dict[int, Progress] = field(default_factory=dict)
     # Relations per shard that have a ledger entry, as far as anyone has ever seen.
     floor: dict[int, int] = field(default_factory=dict)
+    # Batches per shard that have one, as storage says; empty while Redis says it all.
+    proven: dict[int, int] = field(default_factory=dict)
     events: list[Line] = field(default_factory=list)
     workers: int | None = None
     touched: set[int] = field(default_factory=set)
@@ -72,7 +74,10 @@ class Board:
             self.take(record)
         for shard, done in older.floor.items():
             self.raise_floor(shard, done)
-        self.plan = self.plan or older.plan
+        for shard, batches in older.proven.items():
+            self.proven[shard] = max(self.proven.get(shard, 0), batches)
+        # The published plan says when it was made; one read from storage does not.
+        self.plan = older.plan or self.plan
         self.take_lines(older.events)
         self.seq = max(self.seq, older.seq)
 

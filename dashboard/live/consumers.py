@@ -21,7 +21,7 @@ from dashboard.live.threads import in_thread
 from dashboard.models import Run
 
 FRAME_BYTES = 4096
-PING = '{"type":"ping"}'
+PING, PONG = '{"type":"ping"}', '{"type":"pong"}'
 FRAMES_A_MINUTE = 60
 TOO_BIG, FLOOD, FAILED = 1009, 1008, 1011
 
@@ -70,8 +70,8 @@ class LiveSocket(AsyncWebsocketConsumer):
         elif self._flooded():
             await self.close(FLOOD)
         elif text_data == PING:
-            # How a browser tells a silent road from a dead one.
-            await self.send(text_data=messages.encode("pong", 0, None))
+            # How a browser tells a silent road from a dead one. Tells nothing, so has no seq.
+            await self.send(text_data=PONG)
 
     def _flooded(self) -> bool:
         now = time.monotonic()

@@ -141,11 +141,14 @@ class Listener:
 
     async def _tail(self, redis: redis_async.Redis) -> int:
         """The seq to follow from; waits for Redis, but lets the rooms open meanwhile."""
+        told = False
         while True:
             try:
                 return (await read_cut(redis, NOBODY)).seq
             except (RedisError, OSError) as error:
-                log.warning("no live progress", error=type(error).__name__)
+                if not told:
+                    log.warning("no live progress, Redis is down", error=type(error).__name__)
+                told = True
             finally:
                 self.started.set()
             await asyncio.sleep(POLL_SECONDS / 4)

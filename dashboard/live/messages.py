@@ -15,7 +15,7 @@ from dashboard.story import Line
 
 EVENTS_SHOWN = 500
 
-Kind = Literal["state", "progress", "event", "finished", "run", "pong"]
+Kind = Literal["state", "progress", "event", "finished", "run"]
 
 
 def encode(kind: Kind, seq: int, run_id: str | None, *, at: str = "", **body: Any) -> str:

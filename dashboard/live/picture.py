@@ -140,7 +140,8 @@ def _shard(board: Board, plan: ShardPlan, now: float) -> Shard:
     record = board.records.get(plan.id)
     judged = verdict.of_shard(record, now)
     done = min(board.floor.get(plan.id, 0), plan.total)
-    if record is None and plan.batches and done == plan.total and plan.total:
+    proven = board.proven.get(plan.id, 0)
+    if plan.batches and proven == plan.batches and (record is None or judged.word == "lost"):
         judged = Verdict("finished", "", "ok")
     held = record if judged.word in ("working", "quiet", "stalled", "lost") else None
     return {
@@ -156,7 +157,7 @@ def _shard(board: Board, plan: ShardPlan, now: float) -> Shard:
         "advance_age_ms": _age(held.advanced_at, now) if held else None,
         "verdict": str(judged),
         "tone": judged.tone,
-        "batch": record.batch if record else 0,
+        "batch": max(record.batch if record else 0, proven),
         "batches": plan.batches,
         "failures": record.failures if record else 0,
         "last_failure": record.last_failure if record else "",

@@ -49,7 +49,7 @@ def _from_redis(board: Board) -> bool:
     try:
         cut = read_cut_sync(story.client(), str(board.run.id))
     except (RedisError, OSError, ValueError, TypeError) as error:
-        log.warning("no cut from Redis", run=str(board.run.id), error=type(error).__name__)
+        log.debug("no cut from Redis", run=str(board.run.id), error=type(error).__name__)
         return False
     board.source = "live"
     board.seq = cut.seq

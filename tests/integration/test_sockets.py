@@ -181,6 +181,14 @@ async def test_large_and_many_frames_close_the_socket(live, run, viewer):
         assert await _watch(ws, Screen()) == 1008
 
 
+async def test_a_ping_is_answered(live, run, viewer):
+    cookie = await in_thread(session_cookie, viewer)
+    async with socket(live, f"/ws/runs/{run.pk}/", cookie) as ws:
+        await ws.recv()
+        await ws.send('{"type":"ping"}')
+        assert json.loads(await ws.recv()) == {"type": "pong"}
+
+
 async def test_all_runs_stay_current(live, redis, run, publisher, viewer):
     cookie = await in_thread(session_cookie, viewer)
     told: dict[str, Any] = {}
