@@ -88,6 +88,8 @@ def make_worker(client: Client, activities: Activities, settings: WorkerSettings
         max_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
         default_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
         graceful_shutdown_timeout=GRACE,
+        # Shards go to whoever polls, not all to the worker that runs the workflow.
+        disable_eager_activity_execution=True,
         workflow_runner=workflow_runner(),
     )
 

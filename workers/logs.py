@@ -42,6 +42,16 @@ def where(error: BaseException) -> list[str]:
     return [f"{frame.filename}:{frame.lineno}" for frame in frames[-8:]]
 
 
+def no_traceback_of_refusals(
+    _logger: Any, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """Django hands over the exception behind a 403 or 404 too; those are answers, not faults."""
+    record = event.get("_record")
+    if record is not None and getattr(record, "status_code", 500) < 500:
+        event.pop("exc_info", None)
+    return event
+
+
 def configure(log_format: str, level: str, component: str) -> None:
     """Route structlog and the standard library's logging through one chain to stderr."""
     shared: list[Any] = [
@@ -50,6 +60,7 @@ def configure(log_format: str, level: str, component: str) -> None:
         structlog.stdlib.add_logger_name,
         structlog.stdlib.PositionalArgumentsFormatter(),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        no_traceback_of_refusals,
         structlog.processors.format_exc_info,
         redact,
     ]

@@ -148,17 +148,19 @@ async def test_a_latecomer_and_one_cut_twice_see_what_the_first_sees(run, publis
             last = again.screen.seqs[-1]
         await in_thread(publisher.beat, 0, done=50, in_flight=25, batch=2)
         await in_thread(publisher.event, "three")
-        async with watching(run, cookie, after=last) as third:
-            async with watching(run, cookie) as late:
-                seen = (first.screen, third.screen, late.screen)
-                await until(lambda: all(s.progress["done"] == 60 for s in seen))
-                await until(lambda: len(first.screen.events) == 3)
-                assert list(third.screen.events.values()) == ["three"]
-                third.screen.events |= cut.events
-                assert late.screen.picture() == first.screen.picture()
-                assert third.screen.picture() == first.screen.picture()
-                assert all(rising(screen) for screen in seen)
-                assert late.screen.types[0] == "state"
+        async with (
+            watching(run, cookie, after=last) as third,
+            watching(run, cookie) as late,
+        ):
+            seen = (first.screen, third.screen, late.screen)
+            await until(lambda: all(s.progress["done"] == 60 for s in seen))
+            await until(lambda: len(first.screen.events) == 3)
+            assert list(third.screen.events.values()) == ["three"]
+            third.screen.events |= cut.events
+            assert late.screen.picture() == first.screen.picture()
+            assert third.screen.picture() == first.screen.picture()
+            assert all(rising(screen) for screen in seen)
+            assert late.screen.types[0] == "state"
 
 
 async def test_redis_restarted_empty_takes_nothing_from_the_picture(
@@ -222,9 +224,7 @@ async def test_finished_is_seen_though_nobody_announces_it(run, publisher, cooki
         assert viewer.screen.finished["verdict"] == "finished: The disk is full."
 
 
-async def test_at_most_ten_progress_messages_a_second_and_the_newest_counts(
-    run, publisher, cookie
-):
+async def test_at_most_ten_progress_messages_a_second_and_the_newest_counts(run, publisher, cookie):
     async with watching(run, cookie) as viewer:
         await in_thread(publisher.plan)
         began = time.monotonic()
@@ -343,7 +343,9 @@ async def test_without_redis_the_heartbeats_tell(
         max_heartbeat_throttle_interval=interval,
         default_heartbeat_throttle_interval=interval,
     ):
-        handle = await client.start_workflow(Held.run, id=workflow_id(str(run.pk)), task_queue=queue)
+        handle = await client.start_workflow(
+            Held.run, id=workflow_id(str(run.pk)), task_queue=queue
+        )
         try:
             async with watching(run, cookie) as viewer:
                 await until(lambda: viewer.screen.progress["done"] == 10)
