@@ -11,9 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from extraction.extract import Finished, finish, make_plan, read_shard
-
 from extraction.connection import AddressPolicy, Credentials, Options, Session, Target, open_session
+from extraction.extract import Finished, finish, make_plan, read_shard
 from extraction.selection import Selection
 from extraction.storage import open_storage
 
