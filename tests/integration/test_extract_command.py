@@ -140,7 +140,7 @@ def test_ctrl_c_while_following_leaves_the_run_alone(environment, worker):
     assert process.stdout
     until(lambda: "relations" in process.stdout.readline(), 20)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=10)
+    _, errors = process.communicate(timeout=40)
     assert process.returncode == 130
     assert "The run goes on" in errors
     assert Run.objects.get().status == "running"

@@ -53,10 +53,17 @@ async def test_a_run_ends_with_a_verified_snapshot_and_its_story(cast: Cast) -> 
         return {record.state for record in (await run.cut()).records} == {"done"}
 
     await until(all_done, limit=2)
-    codes = [event.code for _, event in cut.events]
+    shards = len(cut.plan.shards)
+
+    async def all_told() -> bool:
+        # Each worker tells its own lines; another's last one may come a moment later.
+        return [e.code for _, e in (await run.cut()).events].count("shard_done") == shards
+
+    await until(all_told, limit=5)
+    codes = [event.code for _, event in (await run.cut()).events]
     assert codes[0] == "planned"
-    assert codes[-2:] == ["finishing", "finished"]
-    assert codes.count("shard_started") == codes.count("shard_done") == len(cut.plan.shards)
+    assert codes.count("shard_started") == shards
+    assert codes.index("finishing") < codes.index("finished")
     assert result.load.statements > 0
     assert result.load.sessions == len(cut.plan.shards) + 1
 
@@ -138,10 +145,15 @@ async def test_a_source_that_fails_is_retried_in_sight_until_it_works(
         connection.execute("LOCK TABLE pg_catalog.pg_trigger IN ACCESS EXCLUSIVE MODE")
         run = await cast.start(Options(sessions=2, lock_timeout=0.2))
         await run.until_code("source_failed")
+
+        async def locked_out() -> bool:
+            records = (await run.cut()).records
+            return any(r.state == "retrying" and "lock" in r.reason.lower() for r in records)
+
+        await until(locked_out, limit=30)
         told = next(r for r in (await run.cut()).records if r.state == "retrying")
         connection.rollback()
     assert (await run.result()).status == "succeeded"
-    assert "lock" in told.reason.lower()
     assert told.retry_at
     assert told.failures >= 1
 
