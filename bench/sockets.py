@@ -124,6 +124,7 @@ async def _client(ws: ClientConnection, measured: Round, kind: str, ready: async
         async for text in ws:
             now, message = time.time(), json.loads(text)
             if message["type"] == "state":
+                _marks(message["shards"], seen)
                 ready.set()
             elif message["type"] == kind == "event":
                 measured.latencies.append(now - float(message["message"]))
