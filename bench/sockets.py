@@ -84,6 +84,8 @@ def web(directory: Path, redis_url: str) -> Iterator[tuple[str, str, str]]:
     call_command("migrate", verbosity=0)
     token, run_id = _prepare()
     command = [sys.executable, "-m", "uvicorn", "config.asgi:application", "--port", str(port)]
+    # A round that failed leaves its sockets open; the server must not wait for them.
+    command += ["--timeout-graceful-shutdown", "2"]
     with subprocess.Popen([*command, "--log-level", "error", "--lifespan", "off"]) as process:
         try:
             _wait(port)

@@ -53,10 +53,14 @@ class Listener:
 
     async def join(self, run_id: str, ticket: Ticket, after: int) -> Outbox:
         """Watch a run. The first text is its whole state."""
-        room = await self._room(run_id)
-        outbox = Outbox(ticket, room.state)
-        outbox.put(room.state(after))
-        room.members.add(outbox)
+        room = self._entered(run_id)
+        try:
+            await self._opened(run_id)
+            outbox = Outbox(ticket, room.state)
+            outbox.put(room.state(after))
+            room.members.add(outbox)
+        finally:
+            room.joining -= 1
         if room.board is not None and not room.board.run.is_open:
             self.wake.set()
         return outbox
@@ -93,7 +97,7 @@ class Listener:
         if not self.lobby.members:
             self.lobby.clear()
         for run_id, room in list(self.rooms.items()):
-            held = room.members or run_id in self.opening or run_id in self.lobby.open_runs
+            held = room.members or room.joining or run_id in self.lobby.open_runs
             if not held:
                 room.close(1000)
                 del self.rooms[run_id]
@@ -102,15 +106,19 @@ class Listener:
                 task.cancel()
             self.tasks = []
 
-    async def _room(self, run_id: str) -> Room:
+    def _entered(self, run_id: str) -> Room:
+        """The room, held open for whoever is about to join it."""
         self._start()
         if run_id not in self.rooms:
             self.rooms[run_id] = Room(run_id)
             self.opening[run_id] = asyncio.create_task(self._open(run_id))
         room = self.rooms[run_id]
+        room.joining += 1
+        return room
+
+    async def _opened(self, run_id: str) -> None:
         if run_id in self.opening:
             await asyncio.shield(self.opening[run_id])
-        return room
 
     async def _open(self, run_id: str) -> None:
         try:
@@ -207,10 +215,12 @@ class Listener:
 
     async def _refresh_lobby(self) -> None:
         rows = await in_thread(_newest_rows)
-        for run in rows:
-            if run.is_open and str(run.id) not in self.rooms:
+        for run_id in [str(run.id) for run in rows if run.is_open]:
+            if run_id not in self.rooms:
+                room = self._entered(run_id)
                 with contextlib.suppress(Run.DoesNotExist):
-                    await self._room(str(run.id))
+                    await self._opened(run_id)
+                room.joining -= 1
         self.lobby.show(rows, {run_id: room.board for run_id, room in self.rooms.items()})
 
     async def _pace_lobby(self) -> None:

@@ -28,6 +28,7 @@ class Room:
         self.run_id = run_id
         self.board: Board | None = None
         self.members: set[Outbox] = set()
+        self.joining = 0
         self.early: list[tuple[int, Frame]] = []
         self.sent = 0
         self.shown: dict[int, dict[str, Any]] = {}

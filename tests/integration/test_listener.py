@@ -306,6 +306,19 @@ async def test_nothing_runs_once_the_last_socket_is_gone(run, publisher, cookie)
     assert not listening.listener().rooms
 
 
+async def test_a_room_is_kept_for_who_is_about_to_join_it(run, publisher, cookie, monkeypatch):
+    opened = listening.Listener._open
+
+    async def another_leaves_just_then(self, run_id: str) -> None:
+        await opened(self, run_id)
+        self._sweep()
+
+    monkeypatch.setattr(listening.Listener, "_open", another_leaves_just_then)
+    async with watching(run, cookie) as viewer:
+        await in_thread(publisher.event, "seen")
+        await until(lambda: list(viewer.screen.events.values()) == ["seen"])
+
+
 @workflow.defn
 class Held:
     @workflow.run
