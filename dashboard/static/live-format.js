@@ -35,3 +35,13 @@ export function iconOf(text, tone) {
   if (word !== "finished") return word;
   return { ok: "done", bad: "failed", warn: "partial" }[tone] || "finished";
 }
+
+const HIDDEN = /(?![\n\t])[\p{Cc}\p{Cf}\p{Co}\p{Cn}\p{Cs}\p{Zl}\p{Zp}]|(?![ \n\t])\p{Zs}/gu;
+
+function escape(char) {
+  const code = char.codePointAt(0), hex = (width) => code.toString(16).padStart(width, "0");
+  return code < 0x100 && /\p{C}/u.test(char) ? `\\x${hex(2)}` : code < 0x10000 ? `\\u${hex(4)}` : `\\U${hex(8)}`;
+}
+
+// Names of a source get into messages: what cannot be seen is drawn as an escape.
+export const visible = (text) => (text || "").replace(HIDDEN, escape);

@@ -3,7 +3,7 @@
 //   <surveyor-run data-run data-seq data-status>, <surveyor-runs data-fragment>
 //   [data-f=…] text, [data-bar=done|in_flight] SVG rects, tr[data-shard], tr[data-run-row],
 //   ol[data-story] with template[data-story-line], [data-live-badge], [data-announce]
-import { clock, duration, iconOf, number, seconds, shown } from "./live-format.js";
+import { clock, duration, iconOf, number, seconds, shown, visible } from "./live-format.js";
 
 const OPEN = new Set(["queued", "running", "paused", "cancelling"]);
 const PING_MS = 10_000, SILENCE_MS = 25_000, POLL_MS = 2_000, STRUCTURE_MS = 1_000;
@@ -33,7 +33,7 @@ function verdict(el, text, tone) {
   if (!el) return;
   el.dataset.tone = tone;
   icon(el, iconOf(text, tone));
-  put(el, "verdict", shown(text));
+  put(el, "verdict", visible(shown(text)));
 }
 
 // --- the road: a socket, and polling when there is none --------------------------------
@@ -214,8 +214,8 @@ function runPage(root) {
     put(tr, "total", number(total));
     put(tr, "rate", shard.rate ? number(shard.rate) : "");
     put(tr, "attempt", shard.attempt ? String(shard.attempt) : "");
-    put(tr, "worker", shard.worker);
-    put(tr, "last_failure", shard.last_failure);
+    put(tr, "worker", visible(shard.worker));
+    put(tr, "last_failure", visible(shard.last_failure));
     put(tr, "beat", shard.beat_age_ms == null ? "" : seconds(shard.beat_age_ms / 1000));
     tr.beat = shard.beat_age_ms == null ? null : performance.now() - shard.beat_age_ms;
     bar(tr.querySelector("svg.bar"), done, counted ? shard.in_flight : 0, total, shard.tone);
@@ -236,8 +236,8 @@ function runPage(root) {
       time.textContent = clock(event.at);
       li.dataset.tone = { warning: "warn", error: "bad" }[event.level] || "run";
       icon(li, event.level);
-      li.querySelector("p").textContent = event.message;
-      li.querySelector(".by").textContent = event.worker || "";
+      li.querySelector("p").textContent = visible(event.message);
+      li.querySelector(".by").textContent = visible(event.worker);
       list.prepend(li);
       list.dataset.newest = event.seq;
       if (event.level !== "info") say(event.message);
