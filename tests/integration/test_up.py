@@ -81,6 +81,25 @@ def copy(tmp_path: Path) -> Iterator[Copy]:
         made.child.kill()
 
 
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Copy]:
+    """A copy that runs through several tests."""
+    made = Copy(tmp_path_factory.mktemp("running"), free_port())
+    made.start()
+    yield made
+    assert made.child is not None
+    made.child.kill()
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Copy]:
+    """A copy that each test starts and stops: its first start is the slow one."""
+    made = Copy(tmp_path_factory.mktemp("stopped"), free_port())
+    yield made
+    if made.child is not None:
+        made.child.kill()
+
+
 def until(condition: Callable[[], bool], seconds: float) -> None:
     began = time.monotonic()
     while not condition():
@@ -127,13 +146,12 @@ def secrets_in_command_lines(copy: Copy) -> list[str]:
     return [name for name in names if (copy.directory / name).read_text() in text]
 
 
-def test_a_second_copy_on_the_same_directory_is_refused(copy: Copy) -> None:
-    copy.start()
-    second = run_up({**copy.environment, "PORT": str(free_port())})
+def test_a_second_copy_on_the_same_directory_is_refused(running: Copy) -> None:
+    second = run_up({**running.environment, "PORT": str(free_port())})
     assert second.returncode == 1
     assert re.search(r"is running on .* already \(process \d+, http://127", second.stderr)
     assert "Traceback" not in second.stderr
-    assert copy.get("/healthz")[0] == 200
+    assert running.get("/healthz")[0] == 200
 
 
 def test_a_port_in_use_is_one_clear_line(copy: Copy) -> None:
@@ -170,8 +188,8 @@ def test_a_kill_leaves_no_child_and_the_next_start_works(copy: Copy) -> None:
     assert copy.get("/healthz")[0] == 200
 
 
-def test_what_dies_is_started_again(copy: Copy) -> None:
-    copy.start()
+def test_what_dies_is_started_again(running: Copy) -> None:
+    copy = running
     [worker] = [p for p in copy.processes() if command(p).endswith("-m workers")]
     [valkey] = [p for p in copy.processes() if is_valkey(p)]
     for pid in (worker, valkey):
@@ -202,10 +220,12 @@ def is_valkey(pid: int) -> bool:
         (signal.SIGKILL, False),
     ],
 )
-def test_what_happens_to_make_happens_to_everything(copy: Copy, number: int, group: bool) -> None:
-    make = copy.start(["make", "run", f"ARGS={' '.join(UP[3:])}"])
+def test_what_happens_to_make_happens_to_everything(
+    stopped: Copy, number: int, group: bool
+) -> None:
+    make = stopped.start(["make", "run", f"ARGS={' '.join(UP[3:])}"])
     (os.killpg if group else os.kill)(make.pid, number)
-    until(lambda: not copy.processes(), STOPPED_WITHIN)
+    until(lambda: not stopped.processes(), STOPPED_WITHIN)
 
 
 def test_a_stop_while_starting_leaves_nothing(copy: Copy) -> None:
@@ -216,20 +236,15 @@ def test_a_stop_while_starting_leaves_nothing(copy: Copy) -> None:
     until(lambda: up.exit_code == 0, 1)
 
 
-def test_two_copies_run_side_by_side(copy: Copy, tmp_path: Path) -> None:
-    other = Copy(tmp_path / "other", free_port(), ADMIN_PASSWORD="")
-    try:
-        copy.start()
-        other.start()
-        assert copy.get("/healthz")[0] == other.get("/healthz")[0] == 200
-        assert PBKDF2PasswordHasher().verify(PASSWORD, stored_password(copy))
-        [line] = [line for line in other.lines if "password" in line]
-        generated = re.search(r"password  (\S{12,})  \(not shown again\)", line)
-        assert generated
-        assert PBKDF2PasswordHasher().verify(generated[1], stored_password(other))
-    finally:
-        if other.child is not None:
-            other.child.kill()
+def test_two_copies_run_side_by_side(running: Copy, copy: Copy) -> None:
+    copy.environment["ADMIN_PASSWORD"] = ""
+    copy.start()
+    assert running.get("/healthz")[0] == copy.get("/healthz")[0] == 200
+    assert PBKDF2PasswordHasher().verify(PASSWORD, stored_password(running))
+    [line] = [line for line in copy.lines if "password" in line]
+    generated = re.search(r"password  (\S{12,})  \(not shown again\)", line)
+    assert generated
+    assert PBKDF2PasswordHasher().verify(generated[1], stored_password(copy))
 
 
 def stored_password(copy: Copy) -> str:
