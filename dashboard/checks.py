@@ -28,7 +28,10 @@ def register() -> None:
 def refuse_unsafe() -> None:
     """Raise SystemExit, a line per error, instead of serving with settings that are unsafe."""
     found = checks.run_checks(tags=[checks.Tags.security])
-    errors = [e for e in found if e.is_serious() and not e.is_silenced()]
+    # Django keeps its checks in a set: without an order of ours the lines change places.
+    errors = sorted(
+        (e for e in found if e.is_serious() and not e.is_silenced()), key=lambda e: str(e.id)
+    )
     if errors:
         raise SystemExit("Unsafe settings:\n  " + "\n  ".join(f"{e.msg} {e.hint}" for e in errors))
 
