@@ -96,10 +96,16 @@ class Fleet:
         process.wait(10)
 
     def stop(self) -> None:
+        """Let each close its polls: a task given to a dead one is lost for ten seconds."""
         for process in self.processes.values():
-            process.kill()
+            process.send_signal(signal.SIGCONT)
+            process.terminate()
         for process in self.processes.values():
-            process.wait(10)
+            try:
+                process.wait(8)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait(10)
         self.processes.clear()
 
 
