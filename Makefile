@@ -80,9 +80,10 @@ verify: setup-dev
 
 # After a change to requirements*.txt.
 lock: setup-dev
-	@for set in requirements requirements-local requirements-dev; do \
+	@below=; for set in requirements requirements-local requirements-dev; do \
 	  .venv/bin/uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-header \
-	    "$$set.txt" -o "$$set.lock" || exit 1; \
+	    $$below "$$set.txt" -o "$$set.lock" || exit 1; \
+	  below="-c $$set.lock"; \
 	done
 
 clean:

@@ -80,7 +80,7 @@ def read_shard(
     by = By(attempt=attempt, worker=worker, at="", statements=0)
     reader = _ShardReader(session, storage, run_id, plan, plan.shard(shard_id), by, report, stopped)
     try:
-        return reader.read(options.pace)
+        return reader.read(options)
     finally:
         session.end()
 
@@ -103,7 +103,7 @@ class _ShardReader:
         self.records: dict[int, BatchRecord] = {}
         self.bytes = 0
 
-    def read(self, pace: float) -> ShardOutcome:
+    def read(self, options: Options) -> ShardOutcome:
         numbers = self.shard.numbers()
         self.records = read_entries(
             self.storage, self.run_id, self.plan.path, self.shard.id, numbers
@@ -111,12 +111,16 @@ class _ShardReader:
         self._advance(0, new_entry=False)
         missing = [number for number in numbers if number not in self.records]
         for number in missing:
+            if number != missing[0] or self._follows_another(options.sessions):
+                self._pause(options.pace)
             self._batch(number)
-            if number != missing[-1]:
-                self._pause(pace)
         records = [self.records[number] for number in numbers]
         ledger = write_ledger(self.storage, self.run_id, self.plan.path, self.shard.id, records)
         return ShardOutcome(ledger, self._done(), replace(self.session.load, bytes=self.bytes))
+
+    def _follows_another(self, sessions: int) -> bool:
+        """A shard that starts where an earlier one ended: the source gets its rest there too."""
+        return self.by["attempt"] == 1 and not self.records and self.shard.id >= sessions
 
     def _batch(self, number: int) -> None:
         """Parts first, then the entry, then the report: the other way round loses rows."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import IO
 
@@ -58,14 +58,17 @@ class Instance:
         found = (self.temporal, self.openbao, self.valkey, self.source)
         return [server for server in found if server is not None]
 
-    def write_environment(self, roles: Mapping[str, Role]) -> None:
-        """`instance.env` and `worker.env`, for every process of this instance."""
+    def write_environment(self, roles: Mapping[str, Role], own_ports: Collection[int]) -> None:
+        """`instance.env` and `worker.env`, for every process of this instance.
+
+        `own_ports` are those the servers chose themselves.
+        """
         values = {
             "PORT": str(self.port),
             "SECRET_KEY": kept_secret(self.directory / "secret.key", 50),
             "STORAGE_URL": f"file://{self.directory / 'storage'}",
             "ALLOW_LOOPBACK_SOURCES": "true",
-            "DENIED_ENDPOINTS": ",".join(self._denied()),
+            "DENIED_ENDPOINTS": ",".join(self._denied(own_ports)),
         }
         if self.temporal:
             values["TEMPORAL_ADDRESS"] = self.temporal.address
@@ -80,16 +83,16 @@ class Instance:
         write_private(self.directory / "instance.env", _lines(values))
         write_private(self.directory / "worker.env", _lines(worker))
 
-    def _denied(self) -> list[str]:
+    def _denied(self, own_ports: Collection[int]) -> list[str]:
         """Our own servers are never a source, loopback being allowed here or not."""
-        ports = [self.port]
+        ports = {self.port, *own_ports}
         if self.temporal:
-            ports += [self.temporal.port, self.temporal.ui_port]
+            ports |= {self.temporal.port, self.temporal.ui_port}
         if self.openbao:
-            ports += [self.openbao.port, self.openbao.cluster_port]
+            ports |= {self.openbao.port, self.openbao.cluster_port}
         if self.valkey:
-            ports += [self.valkey.port]
-        return [f"{HOST}:{port}" for port in ports]
+            ports.add(self.valkey.port)
+        return [f"{HOST}:{port}" for port in sorted(ports)]
 
 
 def _role(role: Role) -> dict[str, str]:

@@ -14,6 +14,8 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import psutil
+
 Sink = Callable[[str, str], None]
 
 PR_SET_PDEATHSIG = 1
@@ -80,6 +82,14 @@ class Child:
     def exit_code(self) -> int | None:
         """None while it runs."""
         return self._process.poll()
+
+    def listening(self) -> list[int]:
+        """TCP ports it accepts connections on, those it chose itself too."""
+        try:
+            found = psutil.Process(self.pid).net_connections("tcp")
+        except psutil.Error:
+            return []
+        return sorted({c.laddr.port for c in found if c.status == psutil.CONN_LISTEN})
 
     def last_words(self) -> str:
         self._pump.join(0.5)

@@ -166,6 +166,10 @@ class TemporalServer:
             *("--port", str(self.port), "--ui-port", str(self.ui_port)),
             *("--db-filename", str(self.directory / "temporal.db")),
             *("--log-level", "warn", "--log-format", "pretty"),
+            # A frozen worker's connection is cut before the heartbeat timeout of what it
+            # held, so that the next attempt is not handed to its still open poll.
+            *("--dynamic-config-value", 'frontend.keepAliveTime="3s"'),
+            *("--dynamic-config-value", 'frontend.keepAliveTimeout="3s"'),
         ]
 
     def ready(self) -> bool:

@@ -110,7 +110,13 @@ class Supervisor:
             assert part.child is not None
             part.child.wait_until(self._unless_stopping(server.ready), 60)
         openbao = self.instance.openbao
-        self.instance.write_environment(openbao.apply() if openbao else {})
+        roles = openbao.apply() if openbao else {}
+        self.instance.write_environment(roles, self._own_ports())
+
+    def _own_ports(self) -> set[int]:
+        """What our servers listen on; the demo source is there to be connected to."""
+        own = (part for part in self.servers if part.name != self.instance.source.name)
+        return {port for part in own if part.child for port in part.child.listening()}
 
     def start_components(self) -> None:
         """Web, reconciler and workers, side by side; returns when the page answers."""

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import signal
 import socket
 import stat
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from dashboard.local.openbao import OpenBaoServer
@@ -19,6 +23,7 @@ from dashboard.local.servers import (
     kept_port,
     start,
 )
+from workers.workflows import HEARTBEAT_TIMEOUT
 
 pytestmark = pytest.mark.integration
 
@@ -46,6 +51,54 @@ def test_a_server_starts_on_loopback_only_and_stops(kind, tmp_path: Path) -> Non
     assert child.exit_code == 0
     assert not server.ready()
     assert is_free(server.port)
+
+
+POLL = """
+import asyncio, sys
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import PollActivityTaskQueueRequest
+from temporalio.client import Client
+
+async def poll():
+    client = await Client.connect(sys.argv[1])
+    print("polling", flush=True)
+    await client.workflow_service.poll_activity_task_queue(
+        PollActivityTaskQueueRequest(namespace="default", task_queue=TaskQueue(name="frozen"))
+    )
+
+asyncio.run(poll())
+"""
+
+
+def test_a_frozen_worker_loses_its_polls_before_a_heartbeat_timeout(temporal: str) -> None:
+    """Else the next attempt of what it held is handed to it again, and is lost too."""
+    worker = subprocess.Popen([sys.executable, "-c", POLL, temporal], stdout=subprocess.PIPE)
+    try:
+        assert worker.stdout is not None
+        assert worker.stdout.readline() == b"polling\n"
+        [ours] = [c.laddr.port for c in psutil.Process(worker.pid).net_connections("tcp")]
+        worker.send_signal(signal.SIGSTOP)
+        until(lambda: ours not in remote_ports_at(temporal), HEARTBEAT_TIMEOUT.total_seconds() - 2)
+    finally:
+        worker.kill()
+        worker.wait()
+
+
+def remote_ports_at(address: str) -> set[int]:
+    """Of the connections the server at `address` holds open."""
+    port = int(address.rpartition(":")[2])
+    return {
+        connection.raddr.port
+        for connection in psutil.net_connections("tcp")
+        if connection.laddr.port == port and connection.status == psutil.CONN_ESTABLISHED
+    }
+
+
+def until(condition: Callable[[], bool], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "did not come true in time"
+        time.sleep(0.1)
 
 
 @pytest.mark.parametrize("kind", [ValkeyServer, PostgresServer, OpenBaoServer])

@@ -15,8 +15,10 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
+from dotenv import dotenv_values
 
 from dashboard.local.process import Child, StartFailed
 from dashboard.local.servers import free_port
@@ -151,6 +153,18 @@ def test_a_second_copy_on_the_same_directory_is_refused(running: Copy) -> None:
     assert re.search(r"is running on .* already \(process \d+, http://127", second.stderr)
     assert "Traceback" not in second.stderr
     assert running.get("/healthz")[0] == 200
+
+
+def test_no_port_of_our_own_servers_is_a_source(running: Copy) -> None:
+    listening = {
+        connection.laddr.port
+        for pid in running.processes()
+        for connection in psutil.Process(pid).net_connections("tcp")
+        if connection.status == psutil.CONN_LISTEN
+    }
+    source = int((running.directory / "demo-port").read_text())
+    written = dotenv_values(running.directory / "instance.env")["DENIED_ENDPOINTS"] or ""
+    assert listening - {int(entry.rpartition(":")[2]) for entry in written.split(",")} == {source}
 
 
 def test_a_port_in_use_is_one_clear_line(copy: Copy) -> None:
