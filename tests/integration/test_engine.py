@@ -337,6 +337,26 @@ def test_told_to_stop_it_stops_between_statements(many: Engine) -> None:
         slow.read(plan, 1, stopped=lambda: bool(many.storage.list(entries_path(many.run_id, 1))))
 
 
+@pytest.mark.parametrize(
+    ("attempt", "sessions", "rests"), [(1, 1, True), (1, 2, False), (2, 1, False)]
+)
+def test_the_source_rests_between_shards_too(
+    many: Engine, attempt: int, sessions: int, rests: bool
+) -> None:
+    """A shard that follows another in its session rests first; one that resumes does not."""
+    plan = many.plan()
+    slow = replace(many, options=replace(many.options, pace=3600, sessions=sessions))
+    asked: list[bool] = []
+
+    def stopped() -> bool:
+        asked.append(True)
+        return len(asked) > 40
+
+    with pytest.raises(Stopped):
+        slow.read(plan, 1, attempt, stopped=stopped)
+    assert bool(many.storage.list(entries_path(many.run_id, 1))) is not rests
+
+
 def test_what_vanishes_is_named_and_what_is_made_anew_is_read(
     postgres: Any, tmp_path: Path
 ) -> None:
