@@ -8,6 +8,9 @@ import { clock, duration, iconOf, number, seconds, shown, visible } from "./live
 const OPEN = new Set(["queued", "running", "paused", "cancelling"]);
 const PING_MS = 10_000, SILENCE_MS = 25_000, POLL_MS = 2_000, STRUCTURE_MS = 1_000;
 
+const ORDER = ["lost", "stalled", "retrying", "quiet", "working", "waiting", "not finished", "finished"];
+const wordOf = (el) => el.querySelector("[data-f=verdict]").textContent.trim().split(":")[0];
+
 const put = (root, name, text) => {
   for (const slot of root.querySelectorAll(`[data-f=${name}]`))
     if (slot.textContent !== text) slot.textContent = text;
@@ -51,6 +54,7 @@ class Road {
     url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
     if (this.seq) url.searchParams.set("after", this.seq);
     const socket = (this.socket = new WebSocket(url));
+    socket.onopen = () => this.badge(performance.now(), true);
     socket.onmessage = ({ data }) => this.take(JSON.parse(data));
     socket.onclose = ({ code }) => this.lost(code);
     this.pinged = performance.now();
@@ -180,7 +184,22 @@ function runPage(root) {
     pending = { shards: new Map(), events: [], message: null };
     if (message) header(message);
     for (const shard of shards.values()) row(shard);
+    if (shards.size) sort();
     tell(events);
+  }
+
+  // As the server orders them: trouble, what moves, what waits, what is done.
+  function sort() {
+    const body = root.querySelector("[data-shards]");
+    if (!body) return;
+    const rank = (tr) => {
+      const el = tr.querySelector("[data-verdict-of]"), at = ORDER.indexOf(wordOf(el));
+      return el.dataset.tone === "bad" ? 0 : at < 0 ? ORDER.length : at;
+    };
+    const rows = [...body.children];
+    const sorted = rows.map((tr) => [rank(tr), Number(tr.dataset.shard), tr]);
+    sorted.sort((a, b) => a[0] - b[0] || a[1] - b[1]);
+    if (sorted.some(([, , tr], i) => tr !== rows[i])) body.append(...sorted.map(([, , tr]) => tr));
   }
 
   function header({ progress, verdict: text, tone, phase: now, workers, batches, batches_done }) {
@@ -193,7 +212,9 @@ function runPage(root) {
     put(state, "percent", String(percent));
     put(state, "rate", progress.rate ? number(progress.rate) : "–");
     put(state, "eta", duration(progress.eta_seconds));
+    put(state, "eta_note", progress.eta_seconds == null ? "not known yet" : "at the average so far");
     put(state, "workers", String((workers || []).length));
+    put(state, "workers_named", visible((workers || []).join(", ")) || "none at work");
     put(root, "batches", `${number(batches_done)} of ${number(batches)} batches`);
     verdict(state.querySelector("[data-verdict-of]"), text, tone);
     bar(state.querySelector("svg.bar"), progress.done, progress.in_flight, progress.total);

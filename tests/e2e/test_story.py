@@ -64,6 +64,14 @@ def arrive(surveyor: Instance, page: Page) -> None:
     check(page)
 
 
+FINISHED_LAST = """() => {
+  const words = [...document.querySelectorAll("tr[data-shard] [data-f=verdict]")]
+    .map((e) => e.textContent.trim());
+  const first = words.indexOf("finished");
+  return first > 0 && words.slice(first).every((word) => word === "finished");
+}"""
+
+
 def watch_the_demo_run(page: Page) -> None:
     """It moves without being loaded again, and says so; then it is whole."""
     page.get_by_role("link", name="demo", exact=True).click()
@@ -75,6 +83,7 @@ def watch_the_demo_run(page: Page) -> None:
     first = done.inner_text()
     check(page)
     expect(done).not_to_have_text(first, timeout=WHILE_RUNNING)
+    page.wait_for_function(FINISHED_LAST, timeout=WHILE_RUNNING)
     status = page.locator("surveyor-run .state-line [data-f=status]")
     expect(status).to_have_text("Succeeded", timeout=WHILE_RUNNING)
     expect(page.locator("surveyor-run .figure")).to_have_text(re.compile(r"100\s*%"))
