@@ -17,8 +17,8 @@ RUN_WORKFLOW = "ExtractRun"
 CHECK_WORKFLOW = "CheckConnection"
 
 # Redis. One stream for all runs; per run a hash with the latest record of every
-# shard attempt and a short stream with its events. All three are written by one
-# script, so that a reader sees a consistent cut.
+# shard attempt, a short stream with its events and the ids of those. All are
+# written by one script, so that a reader sees a consistent cut.
 STREAM = "surveyor:stream"
 STREAM_LENGTH = 20_000
 EVENTS_LENGTH = 2_000
@@ -33,6 +33,11 @@ def state_key(run_id: str) -> str:
 def events_key(run_id: str) -> str:
     """Stream: the run's events, each under the id it has in STREAM."""
     return f"surveyor:events:{run_id}"
+
+
+def ids_key(run_id: str) -> str:
+    """Hash: an event's id -> its id in STREAM, so that none is written twice."""
+    return f"surveyor:ids:{run_id}"
 
 
 def workflow_id(run_id: str) -> str:
@@ -144,10 +149,17 @@ class RunResult:
 
 @dataclass(frozen=True)
 class SweepInput:
-    """`reason` is why the run ends without a snapshot: cancelled or failed."""
+    """`reason` is why the run ends without a snapshot: cancelled or failed; or
+    too_late, when the cancel found the snapshot written.
+
+    `unconfirmed` names the sessions (`plan`, `shard 3`) that no worker has said to
+    be closed; they are ended in `source`.
+    """
 
     run_id: str
     reason: str = "cancelled"
+    unconfirmed: list[str] = field(default_factory=list)
+    source: Source | None = None
 
 
 @dataclass(frozen=True)
@@ -228,7 +240,8 @@ class PlanRecord:
 
 @dataclass(frozen=True)
 class Event:
-    """One line of a run's story. `level` is info, warning or error."""
+    """One line of a run's story. `level` is info, warning or error. A line that is
+    sent again because nobody answered has the same `id`, and is kept once."""
 
     run_id: str
     code: str
@@ -237,6 +250,7 @@ class Event:
     shard: int | None = None
     worker: str = ""
     at: float = 0.0
+    id: str = ""
 
 
 @dataclass(frozen=True)

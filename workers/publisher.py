@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections import deque
+from dataclasses import replace
 
 import redis.asyncio as redis_async
 import structlog
@@ -42,7 +44,8 @@ class Publisher:
         self._append(Frame("plan", run_id, plan=plan))
 
     def event(self, event: Event) -> None:
-        self._append(Frame("event", event.run_id, event=event))
+        named = event if event.id else replace(event, id=uuid.uuid4().hex)
+        self._append(Frame("event", event.run_id, event=named))
 
     def lifecycle(self, run_id: str, status: str) -> None:
         self._append(Frame("lifecycle", run_id, status=status))
@@ -79,12 +82,15 @@ class Publisher:
             # Full meanwhile, the queue may have dropped it by itself.
             if self._frames and self._frames[0] is frame:
                 self._frames.popleft()
-        written = True
-        for frame in self._take_records():
-            written = written and await self._write(frame)
-            if not written:
+        left = deque(self._take_records())
+        try:
+            while left and await self._write(left[0]):
+                left.popleft()
+        finally:
+            # Also when whoever waits for us has lost patience meanwhile.
+            for frame in left:
                 self._keep(frame.records)
-        return written
+        return not left
 
     def _keep(self, records: list[Progress]) -> None:
         for record in records:
