@@ -30,7 +30,7 @@ from workers.contract import (
     seq_of,
     state_key,
 )
-from workers.wire import decode_event, decode_frame, decode_plan, decode_progress, encode
+from workers.wire import Record, decode_event, decode_frame, decode_plan, decode_progress, encode
 
 CALL_BUDGET = 1.0  # seconds a caller may lose to a Redis that hangs
 FOLLOW_BLOCK_MS = 1000
@@ -158,6 +158,11 @@ def read_cut_sync(redis: redis_sync.Redis, run_id: str) -> Cut:
         return _cut(*pipe.execute())
 
 
+def read_events_sync(redis: redis_sync.Redis, run_id: str) -> list[tuple[int, Event]]:
+    """Every line Redis still holds of a run's story, oldest first. Raises RedisError."""
+    return _events(cast(list[Any], redis.xrange(events_key(run_id))))
+
+
 def _queue_cut(pipe: Any, run_id: str) -> None:
     pipe.xrevrange(STREAM, count=1)
     pipe.hgetall(state_key(run_id))
@@ -165,14 +170,18 @@ def _queue_cut(pipe: Any, run_id: str) -> None:
 
 
 def _cut(newest: list[Any], state: dict[bytes, bytes], events: list[Any]) -> Cut:
-    plan = state.get(b"plan")
-    records = [decode_progress(value) for name, value in state.items() if name != b"plan"]
+    found = (_read(decode_progress, state, name) for name in state if name != b"plan")
     return Cut(
         seq=seq_of(_text(newest[0][0])) if newest else 0,
-        records=highest_attempts(records),
-        plan=decode_plan(plan) if plan else None,
-        events=[(seq_of(_text(i)), decode_event(entry[b"d"])) for i, entry in reversed(events)],
+        records=highest_attempts(record for record in found if record),
+        plan=_read(decode_plan, state, b"plan") if b"plan" in state else None,
+        events=_events(events[::-1]),
     )
+
+
+def _events(entries: Iterable[Any]) -> list[tuple[int, Event]]:
+    found = ((seq_of(_text(i)), _read(decode_event, entry)) for i, entry in entries)
+    return [(seq, event) for seq, event in found if event]
 
 
 def highest_attempts(records: Iterable[Progress]) -> list[Progress]:
@@ -207,7 +216,7 @@ async def follow(
         up = _tell(connected, up, now=True)
         for stream_id, entry in entries:
             last = _text(stream_id)
-            frame = _decoded(entry)
+            frame = _read(decode_frame, entry)
             if frame:
                 yield seq_of(last), frame
 
@@ -234,11 +243,14 @@ async def _read_after(redis: redis_async.Redis, last: str) -> list[Any]:
     return cast(list[Any], found[0] if isinstance(answer, dict) and found else found)
 
 
-def _decoded(entry: dict[bytes, bytes]) -> Frame | None:
+def _read(
+    decode: Callable[[bytes], Record], entry: dict[bytes, bytes], name: bytes = b"d"
+) -> Record | None:
+    """One record, or None: what a single line holds must not hide the others."""
     try:
-        return decode_frame(entry[b"d"])
-    except (KeyError, TypeError, ValueError) as error:
-        log.warning("unreadable frame skipped", error=type(error).__name__)
+        return decode(entry[name])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        log.warning("unreadable record skipped", error=type(error).__name__)
         return None
 
 

@@ -55,6 +55,30 @@ def _mapping(data: bytes | Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _build(kind: type[Record], values: Mapping[str, Any]) -> Record:
-    """Unknown fields are dropped: a newer worker may write more than we know."""
-    known = {field.name for field in fields(kind)}
-    return kind(**{name: value for name, value in values.items() if name in known})
+    """Unknown fields are dropped: a newer worker may write more than we know.
+
+    Raises TypeError for a value of another type, so that no reader stumbles later.
+    """
+    known = {field.name: str(field.type) for field in fields(kind)}
+    return kind(
+        **{name: _checked(value, known[name]) for name, value in values.items() if name in known}
+    )
+
+
+_TYPES: dict[str, Any] = {
+    "str": str,
+    "int": int,
+    "int | None": int | None,
+    "float": int | float,
+    "float | None": int | float | None,
+}
+# The end of year 9999: no clock can show a later moment.
+_LATEST = 253402300799
+
+
+def _checked(value: Any, declared: str) -> Any:
+    if not isinstance(value, _TYPES.get(declared, object)):
+        raise TypeError(f"{type(value).__name__} instead of {declared}")
+    if declared.startswith("float") and value is not None and not 0 <= value <= _LATEST:
+        return 0.0
+    return value

@@ -99,6 +99,23 @@ async def test_the_same_cut_is_read_without_a_loop(client: redis_async.Redis, re
     sync.close()
 
 
+async def test_a_line_nobody_can_read_hides_no_other(client: redis_async.Redis, redis: str) -> None:
+    await publish(client, records(a_record(done=1)))
+    await publish(client, an_event("one"))
+    for bad in (b"{}", b"no json", b'{"run_id": 1, "code": [], "message": null}'):
+        await client.xadd(events_key(RUN), {"d": bad})
+        await client.hset(state_key(RUN), f"9:{len(bad)}", bad)
+    await client.hset(state_key(RUN), "plan", b"[]")
+    await client.xadd(events_key(RUN), {"other": b"field"})
+    cut = await read_cut(client, RUN)
+    assert [record.done for record in cut.records] == [1]
+    assert [event.message for _, event in cut.events] == ["one"]
+    assert cut.plan is None
+    sync = progress.open_redis_sync(redis)
+    assert progress.read_events_sync(sync, RUN) == cut.events
+    sync.close()
+
+
 async def test_a_zombie_cannot_turn_the_picture_back(client: redis_async.Redis) -> None:
     await publish(client, records(a_record(attempt=2, done=50)))
     await publish(client, records(a_record(attempt=1, done=10)))
