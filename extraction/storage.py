@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import time
 import uuid
 from pathlib import Path, PurePosixPath
@@ -59,7 +60,13 @@ class Storage:
             raise _failed(error) from error
 
     def exists(self, path: str) -> bool:
-        return self.local_path(path).is_file()
+        """Whether a file is there; a storage that cannot be asked is StorageFailed, not a no."""
+        try:
+            return stat.S_ISREG(self.local_path(path).stat().st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError as error:
+            raise _failed(error) from error
 
     def size(self, path: str) -> int:
         return self.local_path(path).stat().st_size

@@ -66,6 +66,13 @@ def test_a_full_disk_is_said_and_leaves_nothing(storage: Storage) -> None:
     assert [file.name for file in (storage.root / "runs").iterdir()] == ["kept"]
 
 
+def test_a_file_nobody_can_ask_for_is_not_called_absent(storage: Storage) -> None:
+    storage.put("runs/a", b"1")
+    assert not storage.exists("runs/a/below-a-file")
+    with pytest.raises(StorageFailed):
+        storage.exists("x" * 300)
+
+
 def test_sweep_takes_temporary_files_only(storage: Storage) -> None:
     storage.put("runs/a/kept", b"1")
     left = storage.local_path(f"runs/a/{TEMPORARY}dead")
