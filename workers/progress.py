@@ -27,6 +27,7 @@ from workers.contract import (
     PlanRecord,
     Progress,
     events_key,
+    ids_key,
     seq_of,
     state_key,
 )
@@ -40,21 +41,32 @@ KEPT_ATTEMPTS = 3
 
 log = structlog.get_logger(__name__)
 
-# KEYS: stream, hash, events. ARGV: frame, stream length, events length, ttl,
-# event or "", then pairs of hash field and value; a value of "" deletes.
+# KEYS: stream, hash, events, ids. ARGV: frame, stream length, events length, ttl,
+# event or "", event id or "", then pairs of hash field and value; a value of ""
+# deletes. A script whose answer was late has run all the same: the event that is
+# then sent again is dropped.
 _WRITE = """
+if ARGV[6] ~= '' then
+  local known = redis.call('HGET', KEYS[4], ARGV[6])
+  if known then return known end
+end
 local id = redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], '*', 'd', ARGV[1])
-for i = 6, #ARGV, 2 do
+for i = 7, #ARGV, 2 do
   if ARGV[i + 1] == '' then
     redis.call('HDEL', KEYS[2], ARGV[i])
   else
     redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1])
   end
 end
-if #ARGV > 5 then redis.call('EXPIRE', KEYS[2], ARGV[4]) end
+if #ARGV > 6 then redis.call('EXPIRE', KEYS[2], ARGV[4]) end
 if ARGV[5] ~= '' then
   redis.pcall('XADD', KEYS[3], 'MAXLEN', '~', ARGV[3], id, 'd', ARGV[5])
   redis.call('EXPIRE', KEYS[3], ARGV[4])
+end
+if ARGV[6] ~= '' then
+  if redis.call('HLEN', KEYS[4]) >= tonumber(ARGV[3]) then redis.call('DEL', KEYS[4]) end
+  redis.call('HSET', KEYS[4], ARGV[6], id)
+  redis.call('EXPIRE', KEYS[4], ARGV[4])
 end
 return id
 """
@@ -120,7 +132,8 @@ async def write(redis: redis_async.Redis, frame: Frame) -> int:
 
 
 def _script_call(frame: Frame) -> tuple[list[str], list[bytes | str | int]]:
-    keys = [STREAM, state_key(frame.run_id), events_key(frame.run_id)]
+    run_id = frame.run_id
+    keys = [STREAM, state_key(run_id), events_key(run_id), ids_key(run_id)]
     event = encode(frame.event) if frame.event else b""
     arguments: list[bytes | str | int] = [
         encode(frame),
@@ -128,6 +141,7 @@ def _script_call(frame: Frame) -> tuple[list[str], list[bytes | str | int]]:
         EVENTS_LENGTH,
         RUN_KEYS_TTL,
         event,
+        frame.event.id if frame.event else "",
     ]
     for name, value in _fields(frame):
         arguments += [name, value]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import time
 from collections.abc import AsyncIterator, Callable
 
@@ -19,6 +21,7 @@ from workers.contract import (
     Progress,
     ShardPlan,
     events_key,
+    ids_key,
     state_key,
 )
 from workers.progress import StreamRestarted, follow, open_redis, publish, read_cut
@@ -32,7 +35,7 @@ RUN = "run-1"
 @pytest.fixture
 async def client(redis: str) -> AsyncIterator[redis_async.Redis]:
     opened = open_redis(redis)
-    await opened.delete(STREAM, state_key(RUN), events_key(RUN))
+    await opened.delete(STREAM, state_key(RUN), events_key(RUN), ids_key(RUN))
     yield opened
     await opened.aclose()
 
@@ -217,15 +220,72 @@ async def test_a_dead_redis_fails_nobody_and_loses_no_recent_event(redis: str) -
     await alive.aclose()
 
 
-async def test_a_hung_redis_costs_a_second_at_most() -> None:
+@pytest.fixture
+async def hung() -> AsyncIterator[redis_async.Redis]:
+    """A Redis that takes everything and never answers."""
+
     async def swallow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(-1)
         writer.close()
 
     server = await asyncio.start_server(swallow, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    hung = open_redis(f"redis://127.0.0.1:{port}/0")
+    opened = open_redis(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0")
+    yield opened
+    await opened.aclose()
+    server.close()
+
+
+async def test_a_hung_redis_costs_a_second_at_most(hung: redis_async.Redis) -> None:
     started = time.monotonic()
     assert await publish(hung, an_event("x")) is None
     assert time.monotonic() - started < 1.5
-    server.close()
+
+
+async def test_what_a_hung_redis_did_not_take_is_written_later(
+    client: redis_async.Redis, hung: redis_async.Redis
+) -> None:
+    publisher = Publisher(hung)
+    publisher.record(a_record(done=7))
+    await publisher.flush()
+    publisher._redis = client
+    await publisher.flush()
+    assert [record.done for record in (await read_cut(client, RUN)).records] == [7]
+
+
+async def test_a_redis_that_stalls_and_thaws_tells_no_line_twice(
+    client: redis_async.Redis,
+) -> None:
+    publisher = Publisher(client)
+    publisher.event(Event(RUN, "planned", "once"))
+    process = (await client.info("server"))["process_id"]
+    os.kill(process, signal.SIGSTOP)
+    try:
+        await publisher.flush()
+    finally:
+        os.kill(process, signal.SIGCONT)
+
+    async def arrived() -> bool:
+        return await client.xlen(events_key(RUN)) > 0
+
+    async with asyncio.timeout(5):
+        while not await arrived():
+            await asyncio.sleep(0.02)
+    await publisher.flush()
+    assert [event.message for _, event in (await read_cut(client, RUN)).events] == ["once"]
+    assert await client.xlen(STREAM) == 1
+
+
+async def test_a_line_sent_again_has_the_seq_it_had(client: redis_async.Redis) -> None:
+    line = Frame("event", RUN, event=Event(RUN, "planned", "once", id="a"))
+    other = Frame("event", RUN, event=Event(RUN, "planned", "once", id="b"))
+    first = await publish(client, line)
+    assert await publish(client, line) == first
+    assert await publish(client, other) != first
+    assert await client.xlen(events_key(RUN)) == 2
+    assert await client.ttl(ids_key(RUN)) > 3600
+
+
+async def test_the_ids_of_a_run_are_capped(client: redis_async.Redis) -> None:
+    await client.hset(ids_key(RUN), mapping={str(n): "1-0" for n in range(EVENTS_LENGTH)})
+    await publish(client, Frame("event", RUN, event=Event(RUN, "planned", "x", id="new")))
+    assert await client.hlen(ids_key(RUN)) < EVENTS_LENGTH
