@@ -157,10 +157,17 @@ class RunEvent(models.Model):
     message = models.TextField()
     shard = models.IntegerField(null=True)
     worker = models.CharField(max_length=80, blank=True)
+    # What the teller called the line; a second one of that name is the same line.
+    event_id = models.CharField(max_length=32, blank=True)
 
     class Meta:
         ordering = ["seq"]
-        constraints = [models.UniqueConstraint(fields=["run", "seq"], name="one_event_per_seq")]
+        constraints = [
+            models.UniqueConstraint(fields=["run", "seq"], name="one_event_per_seq"),
+            models.UniqueConstraint(
+                fields=["run", "event_id"], condition=~Q(event_id=""), name="one_event_per_id"
+            ),
+        ]
 
 
 class ApiToken(models.Model):

@@ -24,7 +24,7 @@ from dashboard.models import Run, RunEvent
 from extraction.errors import StorageFailed
 from extraction.storage import Storage, open_storage
 from workers.contract import Event, Frame
-from workers.progress import open_redis_sync, publish_sync, read_cut_sync
+from workers.progress import open_redis_sync, publish_sync, read_events_sync
 
 log = structlog.get_logger(__name__)
 
@@ -42,6 +42,7 @@ class Line(TypedDict):
     message: str
     shard: int | None
     worker: str
+    id: str
 
 
 # --- telling ----------------------------------------------------------------
@@ -49,7 +50,14 @@ class Line(TypedDict):
 
 def tell(run: Run, code: str, message: str, level: str = "info") -> None:
     """Add a line of the dashboard's own; with Redis down it is kept all the same."""
-    event = Event(run_id=str(run.pk), code=code, message=message, level=level, at=time.time())
+    event = Event(
+        run_id=str(run.pk),
+        code=code,
+        message=message,
+        level=level,
+        at=time.time(),
+        id=uuid.uuid4().hex,
+    )
     seq = publish(Frame("event", event.run_id, event=event))
     keep([(seq or int(event.at * 1000) * 1000 + 999, event)])
 
@@ -83,7 +91,11 @@ def _client(url: str) -> redis.Redis:
 
 
 def keep(events: Iterable[tuple[int, Event]]) -> None:
-    """Store lines of runs that have a row; a line that is known already stays as it is."""
+    """Store lines of runs that have a row; a line that is known already stays as it is.
+
+    It is known by its seq or by its id: a Redis that stalled may hand on late, under
+    another seq, what was stored without it.
+    """
     rows = [row for seq, event in events if (row := _row(seq, event))]
     known = set(
         Run.objects.filter(pk__in={row.run_id for row in rows}).values_list("pk", flat=True)
@@ -96,10 +108,10 @@ def keep(events: Iterable[tuple[int, Event]]) -> None:
 def backfill(run: Run) -> None:
     """Take over what Redis still holds of the run's story, for what was missed meanwhile."""
     try:
-        cut = read_cut_sync(client(), str(run.pk))
+        events = read_events_sync(client(), str(run.pk))
     except (RedisError, OSError):
         return
-    keep(cut.events)
+    keep(events)
 
 
 def _row(seq: int, event: Event) -> RunEvent | None:
@@ -109,13 +121,22 @@ def _row(seq: int, event: Event) -> RunEvent | None:
     return RunEvent(
         run_id=run_id,
         seq=seq,
-        at=datetime.fromtimestamp(event.at or seq / 1_000_000, UTC),
-        level=event.level[:8],
-        code=event.code[:40],
+        at=_moment(event.at) or _moment(seq / 1_000_000) or datetime.now(UTC),
+        level=_clean(event.level)[:8],
+        code=_clean(event.code)[:40],
         message=_clean(event.message)[:MESSAGE_LENGTH],
-        shard=event.shard,
+        shard=event.shard if event.shard is not None and abs(event.shard) < 2**31 else None,
         worker=_clean(event.worker)[:80],
+        event_id=_clean(event.id)[:32],
     )
+
+
+def _moment(at: float) -> datetime | None:
+    """None for no time, and for one no calendar has."""
+    try:
+        return datetime.fromtimestamp(at, UTC) if at else None
+    except (OverflowError, ValueError, OSError):
+        return None
 
 
 def uuid_of(text: str) -> uuid.UUID | None:
@@ -131,16 +152,17 @@ def _clean(text: str) -> str:
 
 
 def close(run: Run) -> None:
-    """Move the rows of an ended run into its `story.jsonl`. Raises StorageFailed.
+    """Move the rows of an ended run into its `story.jsonl`.
 
-    The row's lock keeps two reconcilers from overwriting each other's lines.
+    Raises StorageFailed, also when what is stored already cannot be read: it would be
+    overwritten. The row's lock keeps two reconcilers from overwriting each other's lines.
     """
     with transaction.atomic():
         Run.objects.select_for_update().get(pk=run.pk)
         rows = list(RunEvent.objects.filter(run=run))
         if not rows:
             return
-        lines = _merged(_stored(run), map(_line, rows))
+        lines = merged(_stored(run), map(_line, rows))
         text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
         _storage().put(_path(run), text.encode())
         RunEvent.objects.filter(pk__in=[row.pk for row in rows]).delete()
@@ -156,24 +178,35 @@ def unfinished() -> list[Run]:
 
 def lines(run: Run, after: int = 0, limit: int | None = None) -> list[Line]:
     """The lines later than seq `after`, oldest first."""
-    rows = RunEvent.objects.filter(run=run, seq__gt=after)
-    found = _merged([] if run.is_open else _stored(run), map(_line, rows))
+    # The rows first: `close` stores them before it removes them, so whoever reads in the
+    # middle finds every line in one place or in both. For that the row may even be old.
+    rows = list(RunEvent.objects.filter(run=run, seq__gt=after))
+    try:
+        stored = _stored(run)
+    except StorageFailed as error:
+        log.warning("story not readable", run=str(run.pk), reason=error.message)
+        stored = []
+    found = merged(stored, map(_line, rows))
     return [line for line in found if line["seq"] > after][:limit]
 
 
-def _merged(*parts: Iterable[Line]) -> list[Line]:
+def merged(*parts: Iterable[Line]) -> list[Line]:
+    """By seq, each line once; of two with one id the earlier stays."""
     by_seq = {line["seq"]: line for part in parts for line in part}
-    return [by_seq[seq] for seq in sorted(by_seq)]
+    by_id = {line["id"] or seq: line for seq, line in sorted(by_seq.items(), reverse=True)}
+    return sorted(by_id.values(), key=lambda line: line["seq"])
 
 
 def _stored(run: Run) -> list[Line]:
+    """Raises StorageFailed."""
+    storage = _storage()
     try:
-        storage = _storage()
         data = storage.get(_path(run)) if storage.exists(_path(run)) else b""
-    except StorageFailed:
-        log.warning("story not readable", run=str(run.pk))
+        return [_read(json.loads(line)) for line in data.split(b"\n") if line.strip()]
+    except FileNotFoundError:
         return []
-    return [_read(json.loads(line)) for line in data.decode().splitlines() if line.strip()]
+    except (ValueError, TypeError, KeyError):
+        raise StorageFailed("The stored story of the run cannot be read.") from None
 
 
 def _read(values: dict[str, Any]) -> Line:
@@ -185,6 +218,7 @@ def _read(values: dict[str, Any]) -> Line:
         message=values["message"],
         shard=values.get("shard"),
         worker=values.get("worker", ""),
+        id=values.get("id", ""),
     )
 
 
@@ -197,6 +231,7 @@ def _line(row: RunEvent) -> Line:
         message=row.message,
         shard=row.shard,
         worker=row.worker,
+        id=row.event_id,
     )
 
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from dashboard.models import Run
-from dashboard.story import Line
+from dashboard.story import Line, merged
 from workers.contract import FINISH_SHARD, PLAN_SHARD, Event, Frame, PlanRecord, Progress
 
 Source = Literal["live", "heartbeats", "row"]
@@ -62,8 +62,7 @@ class Board:
         self.touched.update(shard.id for shard in plan.shards)
 
     def take_lines(self, lines: Iterable[Line]) -> None:
-        by_seq = {line["seq"]: line for line in (*self.events, *lines)}
-        self.events = [by_seq[seq] for seq in sorted(by_seq)][-EVENTS_KEPT:]
+        self.events = merged(self.events, lines)[-EVENTS_KEPT:]
 
     def raise_floor(self, shard: int, done: int) -> None:
         self.floor[shard] = max(self.floor.get(shard, 0), done)
@@ -99,6 +98,7 @@ def line_of(seq: int, event: Event) -> Line:
         "message": event.message,
         "shard": event.shard,
         "worker": event.worker,
+        "id": event.id,
     }
 
 
