@@ -15,12 +15,11 @@ from functools import partial
 from typing import Any
 
 import structlog
-from django.db import Error as DatabaseError
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, InterfaceError, OperationalError, transaction
 from django.db.models import F, Value
 from django.db.models.functions import Coalesce
 
-from dashboard import runs, story, temporal
+from dashboard import abandoned, runs, story, temporal
 from dashboard.live import picture as pictures
 from dashboard.models import Connection, Run
 from dashboard.temporal import TemporalUnavailable
@@ -53,6 +52,7 @@ class Reconciler:
 
     def __init__(self) -> None:
         self._missing: set[str] = set()
+        self._abandoned = abandoned.Abandoned()
         self._minutes = FIRST_MINUTES
         self._reachable = True
 
@@ -69,7 +69,7 @@ class Reconciler:
             for run in Run.objects.filter(status=Status.QUEUED, waiting_reason=""):
                 runs.wait(run, error.reason)
         for run in story.unfinished():
-            _close_story(run)
+            guarded(run.pk, partial(_close_story, run))
 
     def settle(self, open_runs: Iterable[Run], *, lose: bool = True) -> None:
         """Hold rows against Temporal; without `lose` none is given up. Raises TemporalUnavailable."""
@@ -84,9 +84,10 @@ class Reconciler:
         doubtful = gone - self._missing if lose else gone
         for run_id, state in states.items():
             if run_id not in doubtful:
-                _guarded(rows[run_id], partial(settle, rows[run_id], state))
+                guarded(run_id, partial(settle, rows[run_id], state))
         if lose:
             self._missing = doubtful
+            self._abandoned.look(states)
 
     def _tell_reachable(self, *, now: bool, reason: str = "") -> None:
         if now != self._reachable:
@@ -94,20 +95,23 @@ class Reconciler:
         self._reachable = now
 
 
-def _guarded(run: Run, act: Callable[[], None]) -> None:
+def guarded(run_id: object, act: Callable[[], object]) -> None:
     """One run's trouble must not keep the others from their end; the next sweep tries again."""
     try:
         act()
-    except (TemporalUnavailable, DatabaseError):
+    except (TemporalUnavailable, OperationalError, InterfaceError):
         raise
     except Exception:
-        log.exception("run not settled", run=str(run.pk))
+        log.exception("run not settled", run=str(run_id))
 
 
 def settle(run: Run, state: RunState | None) -> None:
     """One open row against what Temporal says of it; None: Temporal knows nothing."""
     if state is None:
         _settle_unknown(run)
+    elif abandoned.is_abandoned(state):
+        abandoned.sweep(run)
+        end(run, Ending(Status.CANCELLED, abandoned.line_of(run), "warning"), state)
     elif state.is_closed:
         end(run, ending_of(state), state)
     else:
@@ -193,7 +197,7 @@ def _unreadable() -> ErrorDict:
 def end(run: Run, ending: Ending, state: RunState | None) -> None:
     """Row, then story, then the message: who hears `finished` finds both."""
     story.backfill(run)
-    final = pictures.of(run).final()
+    final = _last_picture(run)
     now = datetime.now(UTC)
     started = state.started_at if state else run.created_at
     changed = Run.objects.filter(pk=run.pk, status__in=Run.OPEN).update(
@@ -214,6 +218,17 @@ def end(run: Run, ending: Ending, state: RunState | None) -> None:
     story.announce(run)
 
 
+def _last_picture(run: Run) -> dict[str, Any]:
+    """A picture that cannot be drawn keeps no run from its end."""
+    try:
+        return pictures.of(run).final()
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception:
+        log.exception("no last picture", run=str(run.pk))
+        return {}
+
+
 def _close_story(run: Run) -> None:
     try:
         story.close(run)
@@ -232,9 +247,9 @@ def adopt(found: Iterable[Listed]) -> None:
     for run_id, item in listed.items():
         run = rows.get(run_id)
         if run is None:
-            _adopt(run_id, item)
+            guarded(run_id, partial(_adopt, run_id, item))
         elif item.is_open and run.status == Status.CANCELLED and run.started_at is None:
-            runs.revoke(run)
+            guarded(run_id, partial(runs.revoke, run))
 
 
 def _run_id(workflow_id: str) -> uuid.UUID | None:

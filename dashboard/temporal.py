@@ -11,6 +11,7 @@ import contextlib
 import uuid
 from collections.abc import Awaitable
 from datetime import timedelta
+from typing import Any
 
 from temporalio.api.enums.v1 import HistoryEventFilterType
 from temporalio.api.history.v1 import HistoryEvent
@@ -18,7 +19,7 @@ from temporalio.api.workflowservice.v1 import (
     DescribeWorkflowExecutionRequest,
     GetWorkflowExecutionHistoryRequest,
 )
-from temporalio.client import Client, WorkflowFailureError
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
@@ -80,18 +81,30 @@ def start_run(run: contract.RunInput, memo: contract.Memo) -> None:
 
 def cancel_run(run_id: str) -> bool:
     """Ask the workflow to cancel. False: Temporal has no open workflow of that run."""
+    return call(lambda client: _was_open(_handle(client, run_id).cancel(rpc_timeout=RPC_TIMEOUT)))
 
-    async def cancel(client: Client) -> bool:
-        handle = client.get_workflow_handle(contract.workflow_id(run_id))
-        try:
-            await handle.cancel(rpc_timeout=RPC_TIMEOUT)
-        except RPCError as error:
-            if is_missing(error):
-                return False
-            raise
-        return True
 
-    return call(cancel)
+def terminate_run(run_id: str, reason: str) -> bool:
+    """End the workflow without a worker. False: Temporal has no open workflow of that run."""
+    return call(
+        lambda client: _was_open(
+            _handle(client, run_id).terminate(reason=reason, rpc_timeout=RPC_TIMEOUT)
+        )
+    )
+
+
+def _handle(client: Client, run_id: str) -> WorkflowHandle[Any, Any]:
+    return client.get_workflow_handle(contract.workflow_id(run_id))
+
+
+async def _was_open(request: Awaitable[None]) -> bool:
+    try:
+        await request
+    except RPCError as error:
+        if is_missing(error):
+            return False
+        raise
+    return True
 
 
 def describe_run(run_id: str) -> RunState | None:

@@ -1,7 +1,8 @@
 """The real workflows on the real server, with activities that do as the selection says.
 
-`include=["hang"]` waits for the end of the test or a cancel, `["fail"]` fails with
-an error of ours, `["partial"]` finds one scope denied; anything else succeeds.
+`include=["hang"]` waits for the end of the test or a cancel, `["stubborn"]` needs two
+seconds to hear of a cancel, `["fail"]` fails with an error of ours, `["partial"]` finds
+one scope denied; anything else succeeds.
 """
 
 from __future__ import annotations
@@ -44,6 +45,10 @@ async def extract_shard(shard: contract.ShardInput) -> ShardResult:
         beat = contract.Progress(shard.run.run_id, "extract", 0, 1, "scripted", done=3, total=10)
         activity.heartbeat(beat)
         await asyncio.sleep(0.1)
+    if "stubborn" in shard.run.selection.include:
+        await asyncio.sleep(2)
+        activity.heartbeat()
+        await asyncio.sleep(30)
     return ShardResult(0, "ledger.json", 10, LOAD)
 
 

@@ -7,18 +7,18 @@ import queue
 import signal
 import threading
 import time
+from functools import partial
 from typing import Any
 
 import structlog
 from django.conf import settings
-from django.db import Error as DatabaseError
-from django.db import close_old_connections
+from django.db import InterfaceError, OperationalError, close_old_connections
 from redis.exceptions import RedisError
 
 from dashboard import connections, story
 from dashboard.management.temporal_command import TemporalCommand
 from dashboard.models import Run
-from dashboard.reconcile import Reconciler
+from dashboard.reconcile import Reconciler, guarded
 from dashboard.temporal import TemporalUnavailable
 from workers.contract import Frame
 from workers.progress import StreamRestarted, follow, open_redis, read_cut
@@ -53,6 +53,9 @@ class Follower(threading.Thread):
                 log.info("stream restarted")
             except (RedisError, OSError, TimeoutError):
                 await asyncio.sleep(1)
+            except Exception:
+                log.exception("stream not followed")
+                await asyncio.sleep(1)
 
     async def _follow(self) -> None:
         async with open_redis(self._url) as redis:
@@ -69,6 +72,8 @@ class Loop:
     def __init__(self, stop: threading.Event) -> None:
         self._stop = stop
         self._inbox: queue.SimpleQueue[Entry] = queue.SimpleQueue()
+        # Read from the queue and not stored yet.
+        self._entries: list[Entry] = []
         self._reconciler = Reconciler()
         self._hot: dict[str, float] = {}
         self._next_sweep = self._next_secrets = 0.0
@@ -78,13 +83,21 @@ class Loop:
         while not self._stop.is_set():
             try:
                 self._turn()
-            except DatabaseError as error:
+            except (OperationalError, InterfaceError) as error:
                 log.warning("database not usable", error=type(error).__name__)
-                close_old_connections()
-                self._stop.wait(1)
+                self._rest()
+            except Exception:
+                # Whatever it was, it was one turn: runs still end by the next.
+                log.exception("turn failed")
+                self._rest()
+
+    def _rest(self) -> None:
+        close_old_connections()
+        self._stop.wait(1)
 
     def _turn(self) -> None:
-        self._take(self._drain(HOT_EVERY))
+        self._entries += self._drain(HOT_EVERY)
+        self._take_entries()
         now = time.monotonic()
         if now >= self._next_sweep:
             close_old_connections()
@@ -93,8 +106,8 @@ class Loop:
         elif self._hot:
             self._settle_hot(now)
         if now >= self._next_secrets:
-            connections.sweep()
             self._next_secrets = now + SECRETS_EVERY
+            connections.sweep()
 
     def _drain(self, wait: float) -> list[Entry]:
         """What lies in the queue, waiting a moment for the first."""
@@ -107,13 +120,24 @@ class Loop:
             pass
         return entries
 
+    def _take_entries(self) -> None:
+        """Lines that the database cannot take now are taken with the next ones."""
+        try:
+            self._take(self._entries)
+        except (OperationalError, InterfaceError):
+            raise
+        except Exception:
+            # Not to be met again at every turn; a run's end reads Redis once more.
+            log.exception("lines dropped", entries=len(self._entries))
+        self._entries = []
+
     def _take(self, entries: list[Entry]) -> None:
         events = [(seq, f.event) for seq, f in entries if f and f.event]
         if events:
             story.keep(events)
         if any(frame is None for _, frame in entries):
             for run in Run.objects.filter(status__in=Run.OPEN):
-                story.backfill(run)
+                guarded(run.pk, partial(story.backfill, run))
         until = time.monotonic() + HOT_FOR
         for _, frame in entries:
             ending = frame and (not frame.event or frame.event.code in ENDING_CODES)
