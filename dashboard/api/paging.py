@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import uuid
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, TypeVar
 
 from django.db.models import Q, QuerySet
@@ -40,6 +40,6 @@ def _decoded(cursor: str) -> tuple[datetime, uuid.UUID]:
         moment = datetime.fromisoformat(at)
         if moment.tzinfo is None:
             raise ValueError("a moment has a zone")
-        return moment, uuid.UUID(key)
-    except (ValueError, binascii.Error):
+        return moment.astimezone(UTC), uuid.UUID(key)
+    except (ValueError, OverflowError, binascii.Error):
         raise Invalid(("cursor", "This cursor is not one of ours.")) from None

@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 import structlog
+from django.core.exceptions import RequestDataTooBig
 from django.db import OperationalError
 from django.forms.utils import ErrorDict as FormErrors
 from django.http import Http404, HttpRequest, HttpResponse
@@ -118,6 +119,7 @@ _ANSWERS: dict[type[Exception], Any] = {
     HttpError: _http,
     Http404: _not_found,
     ValidationError: _validation,
+    RequestDataTooBig: lambda request, error: problem(413, "The request is too large."),
     Invalid: lambda request, error: invalid(error.errors),
     RunConflict: _conflict,
     StateForbids: lambda request, error: problem(409, str(error), kind="state"),

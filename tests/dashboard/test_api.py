@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from datetime import UTC, datetime, timedelta
 
@@ -18,6 +19,8 @@ pytestmark = pytest.mark.django_db
 ROOT = "/api/v1"
 RUN = "00000000-0000-0000-0000-000000000001"
 CREDENTIAL = "connections/x"
+# A moment that has no date in UTC.
+BEFORE_TIME = base64.urlsafe_b64encode(f"0001-01-01T00:00:00+14:00 {RUN}".encode()).decode()
 
 
 @pytest.fixture(autouse=True)
@@ -338,10 +341,16 @@ def test_lists_are_newest_first_and_go_on_where_they_ended(viewer, source):
 
 
 @pytest.mark.parametrize(
-    "query", ["limit=0", "limit=101", "limit=x", "cursor=nonsense", "status=x"]
+    "query",
+    ["limit=0", "limit=101", "limit=x", "cursor=nonsense", f"cursor={BEFORE_TIME}", "status=x"],
 )
 def test_a_list_refuses_what_it_cannot_read(query, viewer):
     assert_problem(call("get", f"/runs?{query}", viewer), 422)
+
+
+def test_a_body_too_large_is_said_to_be(admin):
+    body = {"name": "x" * 3_000_000}
+    assert_problem(call("post", "/connections", admin, body), 413)
 
 
 def test_lists_filter_by_status_and_connection(viewer, source):
