@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import uvicorn
+from asgiref.sync import sync_to_async
+from channels.testing import WebsocketCommunicator
 from django.test import Client
 from pydantic import SecretStr
 
+from config.asgi import application
 from dashboard import story
 from dashboard.live import sources
+from dashboard.local.servers import ValkeyServer, start
 from dashboard.models import Run
 from workers.contract import Event, Frame, PlanRecord, Progress, ShardPlan
 from workers.progress import open_redis_sync, publish_sync
@@ -66,7 +71,7 @@ def point_at(settings: Any, monkeypatch: Any, *, redis: str, storage: Path, temp
         }
     )
     monkeypatch.setattr(story, "_rests_until", 0.0)
-    for name in ("until", "fleet_at"):
+    for name in ("until", "redis_until", "fleet_at"):
         monkeypatch.setattr(sources._Rest, name, 0.0)
 
 
@@ -165,8 +170,6 @@ async def until(condition: Callable[[], bool], patience: float = PATIENCE) -> No
 @contextmanager
 def web_server() -> Iterator[str]:
     """The ASGI application on uvicorn in a thread of its own; yields host:port."""
-    from config.asgi import application
-
     config = uvicorn.Config(
         application, host="127.0.0.1", port=0, log_config=None, lifespan="off", ws="auto"
     )
@@ -190,3 +193,66 @@ def session_cookie(user: Any) -> str:
     client = Client()
     client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
     return f"{settings.SESSION_COOKIE_NAME}={client.cookies[settings.SESSION_COOKIE_NAME].value}"
+
+
+class Redis:
+    """A Redis of our own, to stop and to empty."""
+
+    def __init__(self, directory: Any) -> None:
+        self.server = ValkeyServer(directory)
+        self.child = start(self.server)
+        self.url = self.server.url
+
+    def stop(self) -> None:
+        self.child.stop()
+
+    def start(self) -> None:
+        self.child = start(self.server)
+
+    def start_empty(self) -> None:
+        shutil.rmtree(self.server.directory / "appendonlydir", ignore_errors=True)
+        self.child = start(self.server)
+
+
+class Viewer:
+    def __init__(self, socket: WebsocketCommunicator) -> None:
+        self.socket, self.screen = socket, Screen()
+        self.code: int | None = None
+
+    async def listen(self) -> None:
+        while True:
+            message = await self.socket.output_queue.get()
+            if message["type"] == "websocket.close":
+                self.code = message["code"]
+                return
+            self.screen.show(message["text"])
+
+    async def closed(self) -> int:
+        await until(lambda: self.code is not None, 15)
+        assert self.code is not None
+        return self.code
+
+
+async def opened(path: str, cookie: str) -> WebsocketCommunicator:
+    headers = [(b"origin", b"http://testserver"), (b"cookie", cookie.encode())]
+    socket = WebsocketCommunicator(application, path, headers)
+    accepted, _ = await socket.connect(timeout=10)
+    assert accepted
+    return socket
+
+
+@asynccontextmanager
+async def watching(run: Run, cookie: str, after: int = 0) -> AsyncIterator[Viewer]:
+    socket = await opened(f"/ws/runs/{run.pk}/" + (f"?after={after}" if after else ""), cookie)
+    viewer = Viewer(socket)
+    listening_task = asyncio.create_task(viewer.listen())
+    try:
+        await until(lambda: bool(viewer.screen.types))
+        yield viewer
+    finally:
+        listening_task.cancel()
+        await socket.disconnect()
+
+
+async def in_thread(function: Any, *args: Any, **kwargs: Any) -> Any:
+    return await sync_to_async(function, thread_sensitive=False)(*args, **kwargs)

@@ -85,14 +85,16 @@ class Cut:
     """A run at one moment: everything up to `seq` is in it, nothing later.
 
     `records` holds one record a shard, that of the highest attempt, so that a
-    superseded worker cannot turn the picture back; `events` the newest 500, oldest
-    first. `seq` is 0 when the stream is empty.
+    superseded worker cannot turn the picture back; `done` the most that any attempt
+    has proven of a shard; `events` the newest 500, oldest first. `seq` is 0 when the
+    stream is empty.
     """
 
     seq: int
     records: list[Progress]
     plan: PlanRecord | None
     events: list[tuple[int, Event]]
+    done: dict[int, int]
 
 
 def open_redis(url: str) -> redis_async.Redis:
@@ -185,11 +187,13 @@ def _queue_cut(pipe: Any, run_id: str) -> None:
 
 def _cut(newest: list[Any], state: dict[bytes, bytes], events: list[Any]) -> Cut:
     found = (_read(decode_progress, state, name) for name in state if name != b"plan")
+    records = [record for record in found if record]
     return Cut(
         seq=seq_of(_text(newest[0][0])) if newest else 0,
-        records=highest_attempts(record for record in found if record),
+        records=highest_attempts(records),
         plan=_read(decode_plan, state, b"plan") if b"plan" in state else None,
         events=_events(events[::-1]),
+        done=most_done(records),
     )
 
 
@@ -205,6 +209,14 @@ def highest_attempts(records: Iterable[Progress]) -> list[Progress]:
         if record.shard not in newest or record.attempt > newest[record.shard].attempt:
             newest[record.shard] = record
     return [newest[shard] for shard in sorted(newest)]
+
+
+def most_done(records: Iterable[Progress]) -> dict[int, int]:
+    """What is proven stays proven: a new attempt has yet to adopt it when it first speaks."""
+    most: dict[int, int] = {}
+    for record in records:
+        most[record.shard] = max(most.get(record.shard, 0), record.done)
+    return most
 
 
 async def follow(

@@ -17,6 +17,7 @@ from extraction.plan import load_plan
 from extraction.snapshot.layout import root_of
 from extraction.storage import Storage, open_storage
 from workers.contract import PlanRecord, ShardPlan
+from workers.progress import KEPT_ATTEMPTS
 
 # A record that has not beaten for this long may have been overtaken by its entries.
 STALE_AFTER = 3.0
@@ -44,8 +45,11 @@ def read_into(board: Board) -> None:
 
 
 def _needed(board: Board, now: float) -> bool:
-    stale = (r.state == "working" and now - r.beat_at > STALE_AFTER for r in board.records.values())
-    return board.plan is None or any(stale)
+    records = board.records.values()
+    stale = (r.state == "working" and now - r.beat_at > STALE_AFTER for r in records)
+    # Redis has dropped what the first attempts proved.
+    dropped = (r.attempt > KEPT_ATTEMPTS and r.state != "done" for r in records)
+    return board.plan is None or any(stale) or any(dropped)
 
 
 def _read(board: Board, storage: Storage) -> None:

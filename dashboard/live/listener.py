@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from weakref import WeakKeyDictionary
 
 import redis.asyncio as redis_async
@@ -59,8 +59,11 @@ class Listener:
             outbox = Outbox(ticket, room.state)
             outbox.put(room.state(after))
             room.members.add(outbox)
-        finally:
+        except BaseException:
             room.joining -= 1
+            self._sweep()
+            raise
+        room.joining -= 1
         if room.board is not None and not room.board.run.is_open:
             self.wake.set()
         return outbox
@@ -73,11 +76,16 @@ class Listener:
 
     async def join_lobby(self, ticket: Ticket) -> Outbox:
         self._start()
-        if not self.lobby.members:
-            await self._refresh_lobby()
-        outbox = Outbox(ticket, self.lobby.state)
-        outbox.put(self.lobby.state())
-        self.lobby.members.add(outbox)
+        self.lobby.joining += 1
+        try:
+            if not self.lobby.members:
+                await self._refresh_lobby()
+            outbox = Outbox(ticket, self.lobby.state)
+            outbox.put(self.lobby.state())
+            self.lobby.members.add(outbox)
+        finally:
+            self.lobby.joining -= 1
+            self._sweep()
         return outbox
 
     def leave_lobby(self, outbox: Outbox) -> None:
@@ -94,14 +102,15 @@ class Listener:
 
     def _sweep(self) -> None:
         """Forget rooms nobody watches, and stop when none is left."""
-        if not self.lobby.members:
+        listed = self.lobby.members or self.lobby.joining
+        if not listed:
             self.lobby.clear()
         for run_id, room in list(self.rooms.items()):
             held = room.members or room.joining or run_id in self.lobby.open_runs
             if not held:
                 room.close(1000)
                 del self.rooms[run_id]
-        if not self.rooms and not self.lobby.members:
+        if not self.rooms and not listed:
             for task in self.tasks:
                 task.cancel()
             self.tasks = []
@@ -138,6 +147,7 @@ class Listener:
         try:
             while True:
                 after = await self._tail(redis)
+                sources.redis_answers()
                 await self._rebuild()
                 try:
                     async for seq, frame in follow(redis, after):
@@ -172,8 +182,9 @@ class Listener:
     async def _rebuild(self) -> None:
         for run_id, room in list(self.rooms.items()):
             if room.board is not None:
-                room.open(await in_thread(_board_of, run_id))
-                room.broadcast_state()
+                with _guarded(run_id):
+                    room.open(await in_thread(_board_of, run_id))
+                    room.broadcast_state()
 
     # --- rows ---
 
@@ -191,7 +202,8 @@ class Listener:
         for run_id in watched:
             room, row = self.rooms.get(run_id), rows.get(run_id)
             if room is not None and room.board is not None:
-                await self._check(room, room.board, row)
+                with _guarded(run_id):
+                    await self._check(room, room.board, row)
         if self.lobby.members:
             await self._refresh_lobby()
 
@@ -206,8 +218,7 @@ class Listener:
             board.run = row
             room.broadcast_state()
         elif board.source != "live" or sources.silent(board, time.time()):
-            room.open(await in_thread(sources.board_of, row))
-            room.flush()
+            room.renew(await in_thread(sources.board_of, row))
         else:
             room.flush()
 
@@ -215,13 +226,16 @@ class Listener:
 
     async def _refresh_lobby(self) -> None:
         rows = await in_thread(_newest_rows)
-        for run_id in [str(run.id) for run in rows if run.is_open]:
-            if run_id not in self.rooms:
-                room = self._entered(run_id)
-                with contextlib.suppress(Run.DoesNotExist):
-                    await self._opened(run_id)
+        wanted = [str(run.id) for run in rows if run.is_open]
+        entered = [self._entered(run_id) for run_id in wanted if run_id not in self.rooms]
+        try:
+            for room in entered:
+                with _guarded(room.run_id):
+                    await self._opened(room.run_id)
+            self.lobby.show(rows, {run_id: room.board for run_id, room in self.rooms.items()})
+        finally:
+            for room in entered:
                 room.joining -= 1
-        self.lobby.show(rows, {run_id: room.board for run_id, room in self.rooms.items()})
 
     async def _pace_lobby(self) -> None:
         while True:
@@ -240,6 +254,15 @@ class Listener:
             for outbox in outboxes:
                 if outbox.ticket in ended:
                     outbox.close(ended[outbox.ticket])
+
+
+@contextlib.contextmanager
+def _guarded(run_id: str) -> Iterator[None]:
+    """What one run's reading fails by may not keep the others waiting."""
+    try:
+        yield
+    except Exception:
+        log.exception("run not read", run=run_id)
 
 
 async def _kept_alive(job: Callable[[], object]) -> None:

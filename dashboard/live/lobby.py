@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from dashboard import runs
@@ -19,6 +20,7 @@ class Lobby:
 
     def __init__(self) -> None:
         self.members: set[Outbox] = set()
+        self.joining = 0
         self.shown: dict[str, Any] = {}
         self.open_runs: set[str] = set()
         self.touched: set[str] = set()
@@ -66,7 +68,5 @@ class Lobby:
 
 
 def _told(run: Run, board: Board | None, now: float) -> Any:
-    if board is None:
-        return runs.run_dict(run, draw(Board(run), now))
-    board.run = run
-    return runs.run_dict(run, draw(board, now))
+    # A copy: the room's board still has to learn, and to tell, that its row changed.
+    return runs.run_dict(run, draw(replace(board, run=run) if board else Board(run), now))

@@ -108,7 +108,7 @@ def _open(board: Board, now: float) -> Picture:
         verdict=_verdict(board, phase, now),
         shards=shards,
         events=list(board.events),
-        seq=board.seq,
+        seq=_last_seq(board),
         source=board.source,
         beat_age_ms=_youngest([r.beat_at for r in running], now),
         advance_age_ms=_youngest([r.advanced_at for r in running], now),

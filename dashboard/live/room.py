@@ -45,6 +45,15 @@ class Room:
         for seq, frame in early:
             board.apply(seq, frame)
 
+    def renew(self, board: Board) -> None:
+        """Another reading of the run. Lines that no frame brought are told by a whole state."""
+        known = {line["seq"] for line in self.board.events} if self.board else set()
+        self.open(board)
+        if any(line["seq"] not in known for line in board.events):
+            self.broadcast_state()
+        else:
+            self.flush()
+
     def apply(self, seq: int, frame: Frame) -> None:
         if self.board is None:
             self.early.append((seq, frame))
@@ -97,7 +106,7 @@ class Room:
         """The whole picture, as of now; later messages have a higher seq."""
         assert self.board is not None
         picture = draw(self.board, time.time())
-        self.sent = max(self.board.seq, self.sent)
+        self.sent = max(picture.seq, self.sent)
         return messages.state(self.board.run, picture, self.sent, after)
 
     def broadcast_state(self) -> None:

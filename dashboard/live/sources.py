@@ -20,13 +20,16 @@ from workers.progress import read_cut_sync
 # Without a frame for this long, Temporal is asked what the workers told it.
 SILENT_AFTER = 3.0
 TEMPORAL_RESTS = 5.0
+REDIS_RESTS = 5.0
+# A refusal costs nothing; a Redis that took longer than this to fail hangs.
+HANGS_AFTER = 0.5
 FLEET_KEPT = 2.0
 
 log = structlog.get_logger(__name__)
 
 
 def board_of(run: Run, *, events: bool = True) -> Board:
-    """Everything known about a run now. Blocking: a few milliseconds, seconds if Temporal hangs."""
+    """Everything known about a run now. Blocking: a few milliseconds, seconds if a server hangs."""
     board = Board(run)
     if run.is_open:
         reachable = _from_redis(board)
@@ -46,10 +49,15 @@ def silent(board: Board, now: float) -> bool:
 
 
 def _from_redis(board: Board) -> bool:
+    began = time.monotonic()
+    if began < _Rest.redis_until:
+        return False
     try:
         cut = read_cut_sync(story.client(), str(board.run.id))
     except (RedisError, OSError, ValueError, TypeError) as error:
         log.debug("no cut from Redis", run=str(board.run.id), error=type(error).__name__)
+        if time.monotonic() - began > HANGS_AFTER:
+            _Rest.redis_until = time.monotonic() + REDIS_RESTS
         return False
     board.source = "live"
     board.seq = cut.seq
@@ -57,14 +65,22 @@ def _from_redis(board: Board) -> bool:
         board.take_plan(cut.plan)
     for record in cut.records:
         board.take(record)
+    for shard, done in cut.done.items():
+        board.raise_floor(shard, done)
     board.take_lines(line_of(seq, event) for seq, event in cut.events)
     return True
 
 
+def redis_answers() -> None:
+    """Whoever heard from Redis says so: nobody needs to rest from it."""
+    _Rest.redis_until = 0.0
+
+
 class _Rest:
-    """After Temporal failed to answer, nobody waits for it again for a while."""
+    """After a server failed to answer, nobody waits for it again for a while."""
 
     until = 0.0
+    redis_until = 0.0
     fleet_at = 0.0
     fleet: int | None = None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -174,6 +175,14 @@ def test_storage_rebuilds_what_redis_has_lost(stored):
     ]
     assert [s["verdict"] for s in drawn.shards] == ["finished", "finished", "waiting"]
     assert drawn.schemas == 2
+
+
+def test_storage_tells_what_attempts_proved_that_redis_has_dropped(stored):
+    board = Board(a_row(), source="live")
+    board.take_plan(a_plan())
+    board.take(beat(1, attempt=4, beat_at=time.time()))
+    checkpoints.read_into(board)
+    assert picture.draw(board, NOW).shards[1]["done"] == 80
 
 
 def test_storage_that_cannot_be_read_changes_nothing(settings, tmp_path):

@@ -4,57 +4,39 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from asgiref.sync import sync_to_async
-from channels.testing import WebsocketCommunicator
 from django.contrib.sessions.models import Session
 from temporalio import activity, workflow
 from temporalio.client import Client
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from config.asgi import application
 from dashboard.live import listener as listening
 from dashboard.live import outbox as outboxes
-from dashboard.local.servers import ValkeyServer, start
 from dashboard.models import Run, RunEvent
 from tests.live_cast import (
     NOWHERE,
     Publisher,
+    Redis,
     Screen,
+    Viewer,
     a_beat,
     a_run,
     end,
+    in_thread,
     point_at,
     session_cookie,
     until,
+    watching,
 )
 from workers.contract import workflow_id
 
 pytestmark = [pytest.mark.integration, pytest.mark.django_db(transaction=True)]
-
-
-class Redis:
-    """A Redis of our own, to stop and to empty."""
-
-    def __init__(self, directory: Any) -> None:
-        self.server = ValkeyServer(directory)
-        self.child = start(self.server)
-        self.url = self.server.url
-
-    def stop(self) -> None:
-        self.child.stop()
-
-    def start_empty(self) -> None:
-        shutil.rmtree(self.server.directory / "appendonlydir", ignore_errors=True)
-        self.child = start(self.server)
 
 
 @pytest.fixture
@@ -85,46 +67,6 @@ def publisher(live, own_redis, run) -> Publisher:
 @pytest.fixture
 def cookie(db, viewer) -> str:
     return session_cookie(viewer)
-
-
-class Viewer:
-    def __init__(self, socket: WebsocketCommunicator) -> None:
-        self.socket, self.screen = socket, Screen()
-        self.code: int | None = None
-
-    async def listen(self) -> None:
-        while True:
-            message = await self.socket.output_queue.get()
-            if message["type"] == "websocket.close":
-                self.code = message["code"]
-                return
-            self.screen.show(message["text"])
-
-    async def closed(self) -> int:
-        await until(lambda: self.code is not None, 15)
-        assert self.code is not None
-        return self.code
-
-
-@asynccontextmanager
-async def watching(run: Run, cookie: str, after: int = 0) -> AsyncIterator[Viewer]:
-    headers = [(b"origin", b"http://testserver"), (b"cookie", cookie.encode())]
-    path = f"/ws/runs/{run.pk}/" + (f"?after={after}" if after else "")
-    socket = WebsocketCommunicator(application, path, headers)
-    accepted, _ = await socket.connect(timeout=10)
-    assert accepted
-    viewer = Viewer(socket)
-    listening_task = asyncio.create_task(viewer.listen())
-    try:
-        await until(lambda: bool(viewer.screen.types))
-        yield viewer
-    finally:
-        listening_task.cancel()
-        await socket.disconnect()
-
-
-async def in_thread(function: Any, *args: Any, **kwargs: Any) -> Any:
-    return await sync_to_async(function, thread_sensitive=False)(*args, **kwargs)
 
 
 def rising(screen: Screen) -> bool:

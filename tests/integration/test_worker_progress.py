@@ -126,6 +126,12 @@ async def test_a_zombie_cannot_turn_the_picture_back(client: redis_async.Redis) 
     assert [(record.attempt, record.done) for record in cut.records] == [(2, 50)]
 
 
+async def test_what_an_older_attempt_proved_is_in_the_cut(client: redis_async.Redis) -> None:
+    await publish(client, records(a_record(attempt=1, done=75), a_record(1, done=3)))
+    await publish(client, records(a_record(attempt=2, done=50)))
+    assert (await read_cut(client, RUN)).done == {0: 75, 1: 3}
+
+
 async def test_old_attempts_do_not_pile_up(client: redis_async.Redis) -> None:
     for attempt in range(1, 21):
         await publish(client, records(a_record(attempt=attempt)))
