@@ -8,15 +8,24 @@ from __future__ import annotations
 import socket
 import ssl
 import struct
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from extraction.address import AddressPolicy, resolve
-from extraction.connection import Credentials, Options, Session, Target, source_of
+from extraction.connection import (
+    Credentials,
+    Options,
+    Session,
+    Stopped,
+    Target,
+    source_of,
+)
 from extraction.errors import (
     PermissionDenied,
+    SourceTimeout,
     SourceUnreachable,
     StatementFailed,
     SurveyorError,
@@ -26,6 +35,8 @@ from extraction.errors import (
 LABEL = "surveyor check"
 CONNECT_TIMEOUT = 3.0
 STATEMENT_TIMEOUT = 10.0
+LIMIT = 15.0
+SLOW = "See what keeps the source busy or its catalogue locked, then check again."
 OLDEST = 12
 
 _SSL_REQUEST = struct.pack("!ii", 8, 80877103)
@@ -58,29 +69,53 @@ def check(
     policy: AddressPolicy,
 ) -> CheckReport:
     """Never raises what it can report. `credentials` is asked after the network steps."""
-    limits = replace(
-        options,
-        connect_timeout=min(options.connect_timeout, CONNECT_TIMEOUT),
-        statement_timeout=min(options.statement_timeout, STATEMENT_TIMEOUT),
-    )
-    ladder = _Ladder(target, limits)
-    try:
-        addresses = ladder.network(policy)
-        ladder.source(credentials, addresses)
-    except SurveyorError as error:
-        ladder.failed(error)
-    ok = all(step.ok for step in ladder.steps)
-    return CheckReport(ok, ladder.version, ladder.latency_ms, ladder.steps)
+    return Ladder(target, options).climb(credentials, policy)
 
 
-class _Ladder:
-    def __init__(self, target: Target, options: Options) -> None:
-        self.target, self.options = target, options
+class Ladder:
+    """One try of a connection. `stop` and `gave_up` may be called from another thread."""
+
+    def __init__(self, target: Target, options: Options, limit: float = LIMIT) -> None:
+        self.target, self.limit = target, limit
+        self.options = replace(
+            options,
+            connect_timeout=min(options.connect_timeout, CONNECT_TIMEOUT),
+            statement_timeout=min(options.statement_timeout, STATEMENT_TIMEOUT),
+        )
         self.steps: list[CheckStep] = []
         self.version, self.latency_ms = "", 0.0
         self._current = "resolve"
+        self._session: Session | None = None
+        self._stopping = threading.Event()
 
-    def network(self, policy: AddressPolicy) -> list[str]:
+    def climb(self, credentials: Callable[[], Credentials], policy: AddressPolicy) -> CheckReport:
+        """Until the first step that fails, or until stopped."""
+        try:
+            self._source(credentials, self._network(policy))
+        except Stopped:
+            return self.gave_up()
+        except SurveyorError as error:
+            self._failed(error)
+        return self._report(self.steps)
+
+    def stop(self) -> None:
+        """End what runs in the source."""
+        self._stopping.set()
+        session = self._session
+        if session is not None:
+            session.cancel()
+
+    def gave_up(self) -> CheckReport:
+        """What to say when the time is up: which step took it."""
+        late = SourceTimeout(f"The source did not answer within {self.limit:g} s.", SLOW)
+        done = [step for step in self.steps if step.ok and step.name != self._current]
+        return self._report([*done, CheckStep(self._current, False, late.message, late.fix)])
+
+    def _report(self, steps: list[CheckStep]) -> CheckReport:
+        ok = all(step.ok for step in steps)
+        return CheckReport(ok, self.version, self.latency_ms, steps)
+
+    def _network(self, policy: AddressPolicy) -> list[str]:
         host, port = self.target.host, self.target.port
         with self._step("resolve") as say:
             addresses = resolve(host, port, policy, self.options.connect_timeout)
@@ -92,19 +127,22 @@ class _Ladder:
             say(_handshake(connection, self.target))
         return [address, *(other for other in addresses if other != address)]
 
-    def source(self, credentials: Callable[[], Credentials], addresses: list[str]) -> None:
+    def _source(self, credentials: Callable[[], Credentials], addresses: list[str]) -> None:
         with self._step("login") as say:
             session = source_of(self.target).open_session(
                 self.target, credentials(), self.options, addresses, LABEL
             )
             say(f"Signed in as {self.target.username} to {session.database}.")
         with session:
+            self._session = session
+            if self._stopping.is_set():
+                raise Stopped
             with self._step("version") as say:
                 say(self._understood(session))
             with self._step("catalogue") as say:
                 say(self._read(session))
 
-    def failed(self, error: SurveyorError) -> None:
+    def _failed(self, error: SurveyorError) -> None:
         # What TLS refuses during the login belongs to its own step.
         if isinstance(error, TLSFailed) and self._current == "login":
             self.steps = [step for step in self.steps if step.name != "tls"]

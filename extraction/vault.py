@@ -85,6 +85,15 @@ class Vault:
         secret: dict[str, Any] = answer["data"]["data"]
         return secret
 
+    def newest(self, path: str) -> tuple[int, dict[str, Any]]:
+        """The newest version and its number. Raises as `read` does."""
+        answer = self._call(
+            lambda client: client.secrets.kv.v2.read_secret_version(
+                path, mount_point=self._mount, raise_on_deleted_version=True
+            )
+        )
+        return int(answer["data"]["metadata"]["version"]), answer["data"]["data"]
+
     def destroy(self, path: str, versions: list[int] | None = None) -> None:
         """Destroy these versions for good, or everything at the path. Gone already is fine."""
         kv = "delete_metadata_and_all_versions" if versions is None else "destroy_secret_versions"

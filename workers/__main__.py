@@ -23,8 +23,8 @@ from extraction.storage import open_storage
 from extraction.vault import Vault
 from workers import logs
 from workers.activities import Activities
-from workers.attempt import Needs
 from workers.contract import TASK_QUEUE
+from workers.needs import Needs
 from workers.progress import open_redis
 from workers.publisher import Publisher
 from workers.settings import WorkerSettings, load

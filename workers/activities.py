@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from contextvars import copy_context
 from dataclasses import asdict
 from typing import TypeVar
@@ -14,8 +15,10 @@ from temporalio import activity
 
 from extraction import check, extract
 from extraction.connection import Load as SourceLoad
-from workers.attempt import Attempt, Needs, read_credentials
+from extraction.snapshot.layout import root_of
+from workers.attempt import Attempt
 from workers.contract import (
+    CHECK_SECONDS,
     FINISH_SHARD,
     PLAN_SHARD,
     CheckInput,
@@ -33,11 +36,15 @@ from workers.contract import (
     ShardResult,
     SweepInput,
 )
+from workers.login import read_credentials
+from workers.needs import Needs
+from workers.sweep import end_sessions, sweep_files, uncertain
 
 Result = TypeVar("Result")
 
 # Reading every part back says nothing until it is through.
 VERIFY_SILENCE_LIMIT = 1800.0
+TOO_LATE = "The cancel came too late: the snapshot was already verified and written."
 
 
 class Activities:
@@ -114,9 +121,15 @@ class Activities:
         attempt.beater.say("finishing", f"Verifying the parts of {len(task.ledgers)} shards.")
 
         def work() -> extract.Finished:
-            self._needs.storage.sweep(_directory(run.run_id))
+            self._needs.storage.sweep(root_of(run.run_id))
             return extract.finish(
-                self._needs.storage, run.run_id, task.plan, task.ledgers, task.at, run.selection
+                self._needs.storage,
+                run.run_id,
+                task.plan,
+                task.ledgers,
+                task.at,
+                run.selection,
+                attempt.stopped,
             )
 
         finished = await attempt.run(work)
@@ -129,26 +142,43 @@ class Activities:
 
     @activity.defn(name="sweep")
     async def sweep(self, task: SweepInput) -> None:
-        """The end of a run without a snapshot: no temporary file stays behind."""
-        swept = await self._in_thread(lambda: self._needs.storage.sweep(_directory(task.run_id)))
-        self._say(task.run_id, "swept", f"Removed {swept} temporary files.")
-        if task.reason == "cancelled":
-            self._say(task.run_id, "cancelled", "Cancelled; no statement runs in the source.")
+        """The end of a run without a snapshot, or the word that it has one all the same."""
+        if task.reason == "too_late":
+            self._say(task.run_id, "cancel_too_late", TOO_LATE, "warning")
+        else:
+            await self._sweep(task)
         await self._close(task.run_id)
+
+    async def _sweep(self, task: SweepInput) -> None:
+        needs, loop = self._needs, asyncio.get_running_loop()
+
+        def say(code: str, message: str) -> None:
+            loop.call_soon_threadsafe(self._say, task.run_id, code, message, "warning")
+
+        async with self._beats():
+            doubt = await self._in_thread(lambda: end_sessions(needs, task, say))
+            swept = await self._in_thread(lambda: sweep_files(needs.storage, task.run_id))
+        self._say(task.run_id, "swept", f"Removed {swept} temporary files.")
+        if doubt:
+            self._say(task.run_id, "session_unknown", uncertain(task, doubt), "warning")
+        if task.reason == "cancelled":
+            end = "." if doubt else "; no statement runs in the source."
+            self._say(task.run_id, "cancelled", f"Cancelled{end}")
 
     @activity.defn(name="check")
     async def check(self, task: CheckInput) -> CheckResult:
         source, needs = task.source, self._needs
-
-        def work() -> check.CheckReport:
-            return check.check(
-                source.target,
-                lambda: read_credentials(needs, source),
-                source.options,
-                needs.policy,
-            )
-
-        report = await self._in_thread(work)
+        ladder = check.Ladder(source.target, source.options, CHECK_SECONDS)
+        climbing = self._in_thread(
+            lambda: ladder.climb(lambda: read_credentials(needs, source), needs.policy)
+        )
+        try:
+            async with self._beats():
+                await asyncio.wait({climbing}, timeout=CHECK_SECONDS)
+        finally:
+            if not climbing.done():
+                self._in_thread(ladder.stop)
+        report = climbing.result() if climbing.done() else ladder.gave_up()
         steps = [CheckStep(step.name, step.ok, step.detail, step.fix) for step in report.steps]
         return CheckResult(report.ok, report.server_version, report.latency_ms, steps)
 
@@ -157,19 +187,30 @@ class Activities:
         self._needs.publisher.lifecycle(run_id, "closing")
         await self._needs.publisher.flush()
 
-    async def _in_thread(self, work: Callable[[], Result]) -> Result:
+    @asynccontextmanager
+    async def _beats(self) -> AsyncIterator[None]:
+        """Meanwhile Temporal hears that we live, and a cancel reaches us."""
+        task = asyncio.create_task(_beat(self._needs.settings.heartbeat_interval))
+        try:
+            yield
+        finally:
+            task.cancel()
+
+    def _in_thread(self, work: Callable[[], Result]) -> asyncio.Future[Result]:
         loop = asyncio.get_running_loop()
         structlog.contextvars.bind_contextvars(worker=self._needs.worker)
-        return await loop.run_in_executor(self._needs.threads, copy_context().run, work)
+        return loop.run_in_executor(self._needs.threads, copy_context().run, work)
 
-    def _say(self, run_id: str, code: str, message: str) -> None:
+    def _say(self, run_id: str, code: str, message: str, level: str = "info") -> None:
         self._needs.publisher.event(
-            Event(run_id, code, message, worker=self._needs.worker, at=time.time())
+            Event(run_id, code, message, level, worker=self._needs.worker, at=time.time())
         )
 
 
-def _directory(run_id: str) -> str:
-    return f"snapshots/{run_id}"
+async def _beat(interval: float) -> None:
+    while True:
+        activity.heartbeat()
+        await asyncio.sleep(interval)
 
 
 def _plan_result(plan: extract.Plan, load: SourceLoad) -> PlanResult:

@@ -11,27 +11,24 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
 from contextvars import copy_context
-from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 import structlog
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
-from extraction.connection import AddressPolicy, Credentials, Session, Stopped, open_session
-from extraction.errors import SurveyorError
-from extraction.storage import Storage
-from extraction.vault import Vault, credentials_from
-from workers.contract import Phase, Progress, Source
+from extraction.connection import Session, Stopped
+from extraction.errors import SourceUnreachable, SurveyorError
+from workers.contract import CANCEL_UNPROVEN, Phase, Progress, Source
 from workers.heartbeat import SILENCE_LIMIT, Beater
+from workers.login import label_of, log_in
 from workers.logs import where
-from workers.publisher import Publisher
+from workers.needs import Needs
 from workers.retry import MAX_FAILURES, Verdict, after
-from workers.settings import WorkerSettings
 from workers.temporal import application_error, unexpected
 from workers.wire import decode_progress
 
@@ -45,19 +42,6 @@ CANCEL_AGAIN = 0.25
 WORKER_STOPPED = "worker_stopped"
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True)
-class Needs:
-    """What activities get from outside. `threads` must hold two per activity."""
-
-    settings: WorkerSettings
-    vault: Vault
-    storage: Storage
-    publisher: Publisher
-    policy: AddressPolicy
-    worker: str
-    threads: Executor
 
 
 class Attempt:
@@ -97,6 +81,8 @@ class Attempt:
         )
         self._stopping = threading.Event()
         self._session: Session | None = None
+        # Whether a session was open, and whether an earlier attempt may still have one.
+        self._opened, self._alone = False, info.attempt == 1 or phase == "finish"
         structlog.contextvars.bind_contextvars(
             run=run_id, shard=shard, attempt=info.attempt, worker=needs.worker
         )
@@ -164,6 +150,8 @@ class Attempt:
             if await self._ended(thread):
                 # Too late to stop: what was finished is reported, and the workflow decides.
                 return thread.result()
+            if not self._proves(thread.exception()):
+                raise _unproven() from None
             raise
         finally:
             shutdown.cancel()
@@ -181,21 +169,28 @@ class Attempt:
                 await asyncio.wait({thread}, timeout=CANCEL_AGAIN)
         return thread.exception() is None
 
+    def _proves(self, end: BaseException | None) -> bool:
+        """Whether the source itself has ended what ran there for this activity."""
+        lost = isinstance(end, SourceUnreachable) or (
+            end is not None and isinstance(end.__context__, SourceUnreachable)
+        )
+        return self._alone and not (self._opened and lost)
+
     @contextmanager
     def session(self, source: Source, name: str) -> Iterator[Session]:
         """In the thread: a session with the source, labelled; older ones of this label are ended."""
-        credentials = read_credentials(self.needs, source)
-        label = f"surveyor run {self.record.run_id} {name}"
-        with open_session(
-            source.target, credentials, source.options, self.needs.policy, label
-        ) as session:
+        label = label_of(self.record.run_id, name)
+        told = partial(self.beater.say, "credential_rotated")
+        with log_in(self.needs, source, label, told) as session:
             self._session = self.beater.session = session
+            self._opened = True
             self.record.state, self.record.reason, self.record.retry_at = "working", "", None
             try:
                 if self.stopped():
                     raise Stopped
                 if self.number > 1:
                     self._end_siblings(session)
+                self._alone = True
                 yield session
             finally:
                 self._session = self.beater.session = None
@@ -249,17 +244,20 @@ class Attempt:
         self.beater.beat()
 
 
+def _unproven() -> ApplicationError:
+    return ApplicationError(
+        "The attempt has stopped, but the source did not say that its statement has.",
+        type=CANCEL_UNPROVEN,
+        non_retryable=True,
+        category=ApplicationErrorCategory.BENIGN,
+    )
+
+
 def _cancel(session: Session) -> None:
     try:
         session.cancel()
     except Exception as error:
         log.warning("statement not cancelled", error=type(error).__name__)
-
-
-def read_credentials(needs: Needs, source: Source) -> Credentials:
-    """From Vault, as late as possible; nobody keeps them beyond the attempt."""
-    secret = needs.vault.read(source.credential.path, source.credential.version)
-    return credentials_from(secret, source.target)
 
 
 def _earlier(details: object) -> Progress | None:

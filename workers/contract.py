@@ -15,6 +15,10 @@ from extraction.selection import Selection
 TASK_QUEUE = "extraction"
 RUN_WORKFLOW = "ExtractRun"
 CHECK_WORKFLOW = "CheckConnection"
+# How long a check may take; then it says at which step it was.
+CHECK_SECONDS = 15.0
+# The type of a failure: told to stop, but no one knows what the source still does.
+CANCEL_UNPROVEN = "cancel_unproven"
 
 # Redis. One stream for all runs; per run a hash with the latest record of every
 # shard attempt, a short stream with its events and the ids of those. All are
@@ -153,13 +157,14 @@ class SweepInput:
     too_late, when the cancel found the snapshot written.
 
     `unconfirmed` names the sessions (`plan`, `shard 3`) that no worker has said to
-    be closed; they are ended in `source`.
+    be closed; they are ended in `source`, unless it `refused` the password.
     """
 
     run_id: str
     reason: str = "cancelled"
     unconfirmed: list[str] = field(default_factory=list)
     source: Source | None = None
+    refused: bool = False
 
 
 @dataclass(frozen=True)

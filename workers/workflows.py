@@ -13,12 +13,16 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import (
     ActivityError,
     ApplicationError,
+    CancelledError,
     TimeoutError,
+    TimeoutType,
     is_cancelled_exception,
 )
 from temporalio.workflow import ActivityCancellationType, ActivityConfig
 
 from workers.contract import (
+    CANCEL_UNPROVEN,
+    CHECK_SECONDS,
     CHECK_WORKFLOW,
     RUN_WORKFLOW,
     CheckInput,
@@ -47,7 +51,10 @@ KEEP_TRYING = RetryPolicy(
 )
 SWEEP_LIMIT = timedelta(minutes=2)
 CHECK_WAIT = timedelta(seconds=10)
-CHECK_LIMIT = timedelta(seconds=15)
+# The activity gives up first: it can say at which step.
+CHECK_LIMIT = timedelta(seconds=CHECK_SECONDS + 2)
+# How Temporal says that it cancelled what no worker held at that moment.
+NOT_STARTED = "ACTIVITY_ID_NOT_STARTED"
 MAX_SESSIONS = 64
 
 RUN_ACTIVITY = ActivityConfig(
@@ -88,6 +95,8 @@ class ExtractRun:
         self._sessions = run.source.options.sessions
         self._running = 0
         self._broken = False
+        self._unconfirmed: list[str] = []
+        self._refused = False
 
     @workflow.run
     async def run(self, run: RunInput) -> RunResult:
@@ -115,7 +124,7 @@ class ExtractRun:
 
     async def _extract(self) -> RunResult:
         workflow.set_current_details("Reading the inventory")
-        plan = await call("plan", self._run, PlanResult, RUN_ACTIVITY, "inventory")
+        plan = await self._in_source("plan", self._run, PlanResult, "plan", "inventory")
         still_wanted()
         workflow.set_current_details(
             f"{plan.relations} relations in {plan.batches} batches, {len(plan.shards)} shards"
@@ -145,12 +154,25 @@ class ExtractRun:
     async def _read_shard(self, plan: str, shard: ShardPlan) -> ShardResult:
         try:
             task = ShardInput(self._run, plan, shard)
-            return await call("extract_shard", task, ShardResult, RUN_ACTIVITY, f"shard {shard.id}")
+            name = f"shard {shard.id}"
+            return await self._in_source("extract_shard", task, ShardResult, name, name)
         except BaseException:
             self._broken = True
             raise
         finally:
             self._running -= 1
+
+    async def _in_source(
+        self, activity: str, task: object, result: type[Result], session: str, summary: str
+    ) -> Result:
+        """An activity that holds a session in the source, and whether that is known to be over."""
+        try:
+            return await call(activity, task, result, RUN_ACTIVITY, summary)
+        except ActivityError as error:
+            if not confirmed(error):
+                self._unconfirmed.append(session)
+            self._refused |= is_refusal(error)
+            raise
 
     async def _finish(self, plan: PlanResult, shards: list[ShardResult]) -> RunResult:
         workflow.set_current_details("Verifying every part and writing the manifest")
@@ -162,15 +184,17 @@ class ExtractRun:
             load=total_load([plan.load, *(shard.load for shard in shards)]),
         )
         result = await call("finish", task, RunResult, RUN_ACTIVITY, "verify")
+        if workflow.cancellation_reason() is not None:
+            await asyncio.shield(self._sweep("too_late"))
         workflow.set_current_details(f"Finished: {result.status}")
         return result
 
     async def _sweep(self, reason: str) -> None:
         workflow.set_current_details(f"Sweeping up: {reason}")
+        run = self._run
+        task = SweepInput(run.run_id, reason, self._unconfirmed, run.source, self._refused)
         try:
-            await call(
-                "sweep", SweepInput(self._run.run_id, reason), NoneType, SWEEP_ACTIVITY, "sweep"
-            )
+            await call("sweep", task, NoneType, SWEEP_ACTIVITY, "sweep")
         except ActivityError:
             # What is left over is a temporary file; the outcome of the run stays as it is.
             workflow.logger.warning("sweep failed")
@@ -203,6 +227,20 @@ def still_wanted() -> None:
         raise asyncio.CancelledError
 
 
+def confirmed(error: ActivityError) -> bool:
+    """Whether a worker said that its session is closed. Temporal's word is none: a worker
+    that it no longer hears may still be at it."""
+    cause = error.cause
+    if isinstance(cause, CancelledError):
+        return NOT_STARTED not in cause.details
+    return isinstance(cause, ApplicationError) and cause.type != CANCEL_UNPROVEN
+
+
+def is_refusal(error: ActivityError) -> bool:
+    """A refused password is not sent again, not even to clear up."""
+    return isinstance(error.cause, ApplicationError) and error.cause.type == "auth"
+
+
 def raise_cause(error: ActivityError) -> NoReturn:
     """End the workflow with what the activity said: type = category, details = the ErrorDict."""
     cause = error.cause
@@ -210,7 +248,10 @@ def raise_cause(error: ActivityError) -> NoReturn:
         raise ApplicationError(
             cause.message, *cause.details, type=cause.type, non_retryable=True
         ) from None
-    details = timed_out(error) if isinstance(cause, TimeoutError) else unexplained(error)
+    if isinstance(cause, TimeoutError):
+        details = check_timed_out(cause) if error.activity_type == "check" else timed_out(error)
+    else:
+        details = unexplained(error)
     raise ApplicationError(
         details["message"], details, type=details["category"], non_retryable=True
     ) from None
@@ -222,6 +263,21 @@ def timed_out(error: ActivityError) -> dict[str, Any]:
         "message": f"No worker finished “{error.activity_type}” in time.",
         "audience": "operator",
         "fix": "See on the workers page whether any worker is alive, then start the run again.",
+    }
+
+
+def check_timed_out(cause: TimeoutError) -> dict[str, Any]:
+    if cause.type == TimeoutType.SCHEDULE_TO_START:
+        happened = f"No worker took the check within {CHECK_WAIT.total_seconds():.0f} s."
+    elif cause.type == TimeoutType.HEARTBEAT:
+        happened = "The worker that tried the connection went silent."
+    else:
+        happened = f"The check did not end within {CHECK_LIMIT.total_seconds():.0f} s."
+    return {
+        "category": "lost",
+        "message": happened,
+        "audience": "operator",
+        "fix": "See on the workers page whether any worker is alive, then check again.",
     }
 
 

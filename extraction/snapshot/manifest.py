@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from extraction.catalog import FORMAT_VERSION
+from extraction.connection import Stopped
 from extraction.errors import SnapshotDamaged
 from extraction.plan import Plan, load_plan, per_of
 from extraction.selection import Selection
@@ -55,20 +56,24 @@ def finish(
     ledgers: Sequence[str],
     at: str,
     selection: Selection,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> Finished:
     """Verify every part and the coverage of the plan, then write the manifest.
 
     Raises SnapshotDamaged and writes nothing if anything is missing, doubled or
-    altered. The same arguments give the same bytes.
+    altered; so does Stopped, soon after `stopped()` is true. The same arguments give
+    the same bytes.
     """
     plan = load_plan(storage, plan_path)
     if plan.selection != selection:
         raise SnapshotDamaged("The plan was made for another selection.")
     records = _covering(plan, list(_records(storage, plan_path, ledgers)))
     for record in records:
+        _unless(stopped)
         _verify(storage, plan, record)
     document = _document(plan, records, sorted(ledgers), at)
     data = canonical(document)
+    _unless(stopped)
     storage.put(manifest_path(run_id), data)
     return Finished(
         document["status"],
@@ -76,6 +81,11 @@ def finish(
         document["counts"],
         document["completeness"],
     )
+
+
+def _unless(stopped: Callable[[], bool]) -> None:
+    if stopped():
+        raise Stopped
 
 
 def _records(storage: Storage, plan_path: str, ledgers: Sequence[str]) -> Iterator[BatchRecord]:

@@ -199,6 +199,22 @@ class Started:
         return [f["sha256"] for f in self.manifest()["files"] if f["kind"] != "statistics"]
 
 
+def vault_of(settings: Any) -> Vault:
+    return Vault(
+        settings.vault_addr,
+        settings.vault_role_id,
+        settings.vault_secret_id_file,
+        settings.vault_mount,
+    )
+
+
+def rotated(vault_settings: Any, source: Source, target: Target, password: str) -> None:
+    """A next version of a source's secret, which a run that has begun does not name."""
+    secret = secret_for(target, target.username, password)
+    credential = source.credential
+    vault_of(vault_settings).write(credential.path, secret, credential.version)
+
+
 def a_source(
     vault_settings: Any,
     target: Target,
@@ -207,12 +223,7 @@ def a_source(
     bound_to: Target | None = None,
 ) -> Source:
     """A connection whose secret the dashboard's role has written."""
-    vault = Vault(
-        vault_settings.vault_addr,
-        vault_settings.vault_role_id,
-        vault_settings.vault_secret_id_file,
-        vault_settings.vault_mount,
-    )
+    vault = vault_of(vault_settings)
     identity = str(uuid.uuid4())
     path = f"connections/{identity}"
     version = vault.write(path, secret_for(bound_to or target, target.username, password), 0)

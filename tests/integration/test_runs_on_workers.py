@@ -22,6 +22,7 @@ from tests.integration.fleet import (
     Cast,
     Proxy,
     a_source,
+    rotated,
     sessions,
     until,
 )
@@ -170,6 +171,36 @@ async def test_a_wrong_password_is_tried_once(
     error = failure.value.cause
     assert isinstance(error, ApplicationError)
     assert (error.type, error.details[0]["audience"]) == ("auth", "admin")
+    assert proxy.accepted == 1
+
+
+async def test_a_run_outlives_a_rotation(cast: Cast, settings_env: Any, target: Target) -> None:
+    async with Proxy(target.port) as proxy:
+        source = a_source(settings_env.web, replace(target, port=proxy.port), "the old one")
+        rotated(settings_env.web, source, source.target, PASSWORD)
+        cast.fleet.start("w1")
+        run = await cast.start(source=source)
+        result = await run.result()
+    assert result.status == "succeeded"
+    # The old password was sent once, not once a session.
+    assert proxy.accepted == 1 + result.load.sessions
+    said = [e.message for _, e in (await run.cut()).events if e.code == "credential_rotated"]
+    assert len(said) == 1
+    assert "version 1" in said[0]
+    assert "version 2" in said[0]
+
+
+async def test_a_newer_secret_for_another_target_is_not_sent(
+    cast: Cast, settings_env: Any, target: Target
+) -> None:
+    async with Proxy(target.port) as proxy:
+        source = a_source(settings_env.web, replace(target, port=proxy.port), "the old one")
+        rotated(settings_env.web, source, target, PASSWORD)
+        cast.fleet.start("w1")
+        with pytest.raises(WorkflowFailureError) as failure:
+            await (await cast.start(source=source)).result()
+    assert isinstance(failure.value.cause, ApplicationError)
+    assert failure.value.cause.type == "auth"
     assert proxy.accepted == 1
 
 

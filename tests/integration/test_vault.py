@@ -52,6 +52,15 @@ def test_a_new_version_leaves_the_old_one_until_it_is_destroyed(dashboard, worke
         worker.read("connections/two", 1)
 
 
+def test_the_newest_version_is_read_with_its_number(dashboard: Vault, worker: Vault) -> None:
+    dashboard.write("connections/newest", SECRET, cas=0)
+    dashboard.write("connections/newest", SECRET | {"password": "next"}, cas=1)
+    assert worker.newest("connections/newest") == (2, SECRET | {"password": "next"})
+    dashboard.destroy("connections/newest", [2])
+    with pytest.raises(CredentialRefused, match="gone"):
+        worker.newest("connections/newest")
+
+
 def test_a_deleted_version_is_gone(dashboard, worker, vault) -> None:
     dashboard.write("connections/deleted", SECRET, cas=0)
     dashboard._signed_in().secrets.kv.v2.delete_secret_versions(

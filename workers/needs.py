@@ -1,0 +1,27 @@
+"""What activities get from outside."""
+
+from __future__ import annotations
+
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+
+from extraction.connection import AddressPolicy
+from extraction.storage import Storage
+from extraction.vault import Vault
+from workers.publisher import Publisher
+from workers.settings import WorkerSettings
+
+
+@dataclass(frozen=True)
+class Needs:
+    """`threads` must hold two per activity. `superseded` is for `login` alone: versions
+    of secrets (path, version) that a source refused and a newer one replaced."""
+
+    settings: WorkerSettings
+    vault: Vault
+    storage: Storage
+    publisher: Publisher
+    policy: AddressPolicy
+    worker: str
+    threads: Executor
+    superseded: set[tuple[str, int]] = field(default_factory=set)
