@@ -19,11 +19,11 @@ from extraction.connection import Credentials, Item, Load, Options, Per, Stopped
 from extraction.errors import PermissionDenied, SourceUnreachable, SurveyorError
 from extraction.sources import postgresql_sql as sql
 from extraction.sources.postgresql_errors import of_statement
-from extraction.sources.postgresql_login import connect
+from extraction.sources.postgresql_login import WatchedConnection, connect
 from extraction.sources.postgresql_types import logical_type
 
-# What SQLAlchemy sends on a new connection before we can count.
-LOGIN_STATEMENTS = 6
+# What is sent on a new connection before we can count.
+LOGIN_STATEMENTS = 7
 CANCEL_FOR = 10.0
 
 
@@ -83,8 +83,8 @@ class PostgreSQLSession:
     def __init__(self, connection: Connection, options: Options) -> None:
         self._connection = connection
         driver = connection.connection.driver_connection
-        assert isinstance(driver, psycopg.Connection)
-        self._driver: psycopg.Connection[Any] = driver
+        assert isinstance(driver, WatchedConnection)
+        self._driver = driver
         self._timeout = options.statement_timeout
         self._stopping = threading.Event()
         self._idle = threading.Event()
@@ -235,6 +235,8 @@ class PostgreSQLSession:
             with suppress(psycopg.Error):
                 self._driver.cancel_safe(timeout=2.0)
             self._idle.wait(0.25)
+        if not self._idle.is_set():
+            self._driver.give_up()
 
     def end_siblings(self) -> list[int]:
         """End older sessions with our label, and wait until they are gone."""

@@ -6,6 +6,8 @@ those carry object ids and no values.
 
 from __future__ import annotations
 
+import re
+
 import psycopg
 
 from extraction.errors import (
@@ -58,12 +60,26 @@ _LOGIN: tuple[tuple[str, type[SurveyorError], str], ...] = (
 )  # fmt: skip
 
 
+# Names that somebody chose must not be taken for libpq's words.
+_PREFIX = re.compile(r'connection to server at "[^"]*"(?: \([^)]*\))?, port \d+ failed:')
+_QUOTED = re.compile(r'"[^"]*"')
+_QUOTES = "[\"'«»“”„‘’‚‹›「」]"
+
+
+class Overdue(psycopg.OperationalError):
+    """The server let in and then said nothing more."""
+
+    def __init__(self) -> None:
+        super().__init__("timeout expired")
+
+
 def of_login(error: psycopg.Error, user: str, database: str) -> SurveyorError:
-    text = str(error).lower()
-    if "does not exist" in text and f'role "{user.lower()}"' in text:
+    text = _PREFIX.sub("", str(error).lower())
+    words = _without_names(text, user.lower(), database.lower())
+    if 'role "" does not exist' in words:
         return AuthenticationFailed()
     for needle, kind, message in _LOGIN:
-        if needle in text:
+        if needle in words:
             return kind(message)
     if error.pgconn is not None and error.pgconn.used_password:
         # A server that speaks another language: the name it quotes tells.
@@ -72,7 +88,16 @@ def of_login(error: psycopg.Error, user: str, database: str) -> SurveyorError:
     return SourceUnreachable()
 
 
+def _without_names(text: str, *names: str) -> str:
+    """The text with `""` where a name stood; a name may itself hold quotes."""
+    for name in names:
+        text = re.sub(rf"{_QUOTES}\s?{re.escape(name)}\s?{_QUOTES}", '""', text)
+    return _QUOTED.sub('""', text)
+
+
 def of_statement(error: psycopg.Error) -> SurveyorError:
+    if isinstance(error, Overdue):
+        return SourceUnreachable("The database server stopped answering; the session was given up.")
     state = error.sqlstate or ""
     if state in _TIMEOUTS:
         return SourceTimeout(_TIMEOUTS[state])

@@ -128,6 +128,31 @@ def test_the_session_is_labelled_pinned_and_read_only(postgres: Any, target: Tar
         assert session.load.sessions == 1 and session.load.statements > 0
 
 
+def test_a_databases_owner_has_no_code_run_by_whoever_reads_it(
+    postgres: Any, target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = f"engine_{uuid.uuid4().hex[:12]}"
+    postgres.create_database(database)
+    # Sequences, for they count what a rolled back or refused call would hide.
+    traps = ("set_config(text, text, boolean)", "current_schema()", "version()")
+    postgres.execute(database, "create schema evil")
+    for number, trap in enumerate(traps):
+        postgres.execute(
+            database,
+            f"create sequence evil.s{number}; create function evil.{trap} returns text "
+            f"language sql as $$ select pg_catalog.nextval('evil.s{number}')::text $$",
+        )
+    postgres.execute("postgres", f"alter database {database} set search_path = evil, pg_catalog")
+    monkeypatch.setenv("PGOPTIONS", "-c work_mem=77MB")
+    with opened(postgres, replace(target, database=database)) as session:
+        assert session.inventory("schemas")
+        limits = "statement_timeout", "transaction_read_only", "search_path", "work_mem"
+        asked = ", ".join(f"pg_catalog.current_setting('{name}')" for name in limits)
+        assert session.fetch(f"select {asked}") == [("1min", "on", "", "4MB")]
+    for number, _ in enumerate(traps):
+        assert postgres.execute(database, f"select is_called from evil.s{number}") == [(False,)]
+
+
 def test_a_wrong_password_reaches_the_server_once(postgres: Any, target: Target) -> None:
     with counted(postgres) as (port, passwords):
         # A name with several addresses must not multiply the tries.
