@@ -14,9 +14,11 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Literal, TypedDict
 
+import structlog
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
-from django.db import DatabaseError, connection
+from django.db import Error as DatabaseFailed
+from django.db import connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
@@ -27,6 +29,8 @@ from dashboard.models import Run
 from dashboard.temporal import TemporalUnavailable
 from extraction.errors import StorageFailed
 from extraction.storage import open_storage
+
+log = structlog.get_logger(__name__)
 
 LIMIT = 2.0
 LEAST_FREE_BYTES = 200 * 1024 * 1024
@@ -64,34 +68,62 @@ def readyz(request: HttpRequest) -> HttpResponse:
 
 def examine() -> dict[str, Health]:
     """Everything at once, each within LIMIT; what hangs longer is down."""
-    futures = {name: _pool().submit(check) for name, check in CHECKS.items()}
+    probes = _probes()
+    futures = {name: probes.ask(name) for name in CHECKS}
     wait(futures.values(), timeout=LIMIT)
-    return {name: _outcome(future) for name, future in futures.items()}
+    return {name: _outcome(name, future) for name, future in futures.items()}
 
 
-def _outcome(future: Future[Health]) -> Health:
+def _outcome(name: str, future: Future[Health]) -> Health:
     if not future.done():
-        future.cancel()
+        if name == "database":
+            future.cancel()
         return _down(f"No answer within {LIMIT:.0f} s")
-    return future.result()
+    try:
+        return future.result()
+    except Exception:
+        log.exception("health check failed", check=name)
+        return _down("The check itself failed; the log has the details")
 
 
-_pools: dict[int, ThreadPoolExecutor] = {}
+class _Probes:
+    """The threads of one process, bounded: probes of something that hangs cannot pile up.
+
+    A check that hangs holds one thread, and whoever asks meanwhile waits for the same
+    answer. The database decides about the whole page, so it has threads of its own.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: dict[str, Future[Health]] = {}
+        self._database = ThreadPoolExecutor(8, thread_name_prefix="health-database")
+        self._others = ThreadPoolExecutor(len(CHECKS), thread_name_prefix="health")
+
+    def ask(self, name: str) -> Future[Health]:
+        if name == "database":
+            return self._database.submit(CHECKS[name])
+        with self._lock:
+            running = self._running.get(name)
+            if running is None or running.done():
+                running = self._running[name] = self._others.submit(CHECKS[name])
+            return running
+
+
+_by_process: dict[int, _Probes] = {}
 _lock = threading.Lock()
 
 
-def _pool() -> ThreadPoolExecutor:
-    """Bounded, so that probes of something that hangs cannot pile up threads; one a process."""
+def _probes() -> _Probes:
     with _lock:
-        if os.getpid() not in _pools:
-            _pools[os.getpid()] = ThreadPoolExecutor(24, thread_name_prefix="health")
-        return _pools[os.getpid()]
+        if os.getpid() not in _by_process:
+            _by_process[os.getpid()] = _Probes()
+        return _by_process[os.getpid()]
 
 
 def _database() -> Health:
     try:
         list(Run.objects.values_list("pk", flat=True)[:1])
-    except DatabaseError:
+    except DatabaseFailed:
         return _down("The app database cannot be read")
     finally:
         connection.close()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import pytest
-from django.db import OperationalError
+from django.db import InterfaceError, OperationalError
 from django.test import Client
 from pydantic import SecretStr
 
@@ -64,10 +65,38 @@ def test_what_hangs_is_down_after_two_seconds(monkeypatch):
     assert response.json()["redis"]["status"] == "down"
 
 
-def test_a_database_error_is_told_without_its_text(monkeypatch):
+def test_what_hangs_for_long_takes_no_threads_from_the_database(monkeypatch):
+    """However often somebody looks meanwhile, and the answer is there once it ends."""
+    release = threading.Event()
+    monkeypatch.setattr(health, "LIMIT", 0.05)
+    for name in NAMES - {"database"}:
+        monkeypatch.setitem(health.CHECKS, name, lambda: release.wait(20) and health.OK)
+    try:
+        found = [health.examine() for _ in range(8)]
+    finally:
+        release.set()
+    assert {seen["database"]["status"] for seen in found} == {"ok"}
+    assert {seen["vault"]["status"] for seen in found} == {"down"}
+    monkeypatch.setattr(health, "LIMIT", 2.0)
+    assert {part["status"] for part in health.examine().values()} == {"ok"}
+
+
+def test_a_check_that_fails_is_down_and_hides_no_other(monkeypatch):
+    def failing() -> health.Health:
+        raise RuntimeError("password=canary-pw")
+
+    monkeypatch.setitem(health.CHECKS, "vault", failing)
+    response = Client().get("/readyz")
+    assert response.status_code == 200
+    assert response.json()["vault"]["status"] == "down"
+    assert "canary" not in response.content.decode()
+
+
+@pytest.mark.parametrize("error", [OperationalError, InterfaceError])
+def test_a_database_error_is_told_without_its_text(monkeypatch, error):
     class Broken:
         def values_list(self, *_: object, **__: object) -> object:
-            raise OperationalError("password=canary-pw")
+            raise error("password=canary-pw")
 
     monkeypatch.setattr(health.Run, "objects", Broken())
     assert health._database() == health._down("The app database cannot be read")
