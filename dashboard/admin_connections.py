@@ -86,7 +86,8 @@ class ConnectionAdmin(ForAdmins):
         except (ConnectionRefused, Unavailable) as error:
             request.refusal = str(error)  # type: ignore[attr-defined]
             response = draw(request, object_id, form_url, extra_context)
-            response.status_code = error.status
+            if response.status_code == 200:
+                response.status_code = error.status
             return response
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
@@ -116,7 +117,10 @@ class ConnectionAdmin(ForAdmins):
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         for connection in queryset:
-            connections.delete(connection, request.user)
+            try:
+                connections.delete(connection, request.user)
+            except ConnectionRefused as error:
+                messages.error(request, f"{connection}: {error}")
 
     @admin.action(description="Check selected connections")
     def check_connections(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:

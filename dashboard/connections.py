@@ -49,6 +49,15 @@ class ConnectionChanged(ConnectionRefused):
     """Somebody else saved the connection in the meantime."""
 
 
+class ConnectionGone(ConnectionRefused):
+    """Somebody else deleted the connection in the meantime."""
+
+    status = 404
+
+    def __init__(self) -> None:
+        super().__init__("Somebody else has just deleted this connection.")
+
+
 class NameTaken(ConnectionRefused):
     """Another connection has this name."""
 
@@ -103,9 +112,9 @@ def create(form: ConnectionForm, actor: audit.Actor) -> Connection:
 def edit(connection: Connection, form: ConnectionForm, actor: audit.Actor) -> Connection:
     """Save a valid form over `connection`; a new target or password is a new version.
 
-    Raises Unavailable, NameTaken, ConnectionChanged.
+    Raises Unavailable, NameTaken, ConnectionChanged, ConnectionGone.
     """
-    before = Connection.objects.get(pk=connection.pk)
+    before = _current(connection)
     changed = form.save(commit=False)
     password = form.cleaned_data["password"]
     if changed.target != before.target and not password:
@@ -126,10 +135,9 @@ def edit(connection: Connection, form: ConnectionForm, actor: audit.Actor) -> Co
 def rotate(connection: Connection, username: str, password: str, actor: audit.Actor) -> Connection:
     """Store a new password, and perhaps another user, as the next version.
 
-    Raises Unavailable, ConnectionChanged.
+    Raises Unavailable, ConnectionChanged, ConnectionGone.
     """
-    before = Connection.objects.get(pk=connection.pk)
-    changed = Connection.objects.get(pk=connection.pk)
+    before, changed = _current(connection), _current(connection)
     changed.username = username or before.username
     stray = _write_next(before, changed, password)
     with transaction.atomic():
@@ -141,11 +149,11 @@ def rotate(connection: Connection, username: str, password: str, actor: audit.Ac
 def delete(connection: Connection, actor: audit.Actor) -> None:
     """Remove the row, then destroy the secret; what Vault cannot do now the sweep does.
 
-    Raises ConnectionBusy.
+    Raises ConnectionBusy, ConnectionGone.
     """
     with transaction.atomic():
         # A run inserted now would wait for this lock, or we see it.
-        locked = Connection.objects.select_for_update().get(pk=connection.pk)
+        locked = _current(connection, lock=True)
         run = locked.runs.filter(status__in=Run.OPEN).first()
         if run is not None:
             raise ConnectionBusy(f"{locked} has an open run, {run.pk}. Cancel it first.")
@@ -182,6 +190,14 @@ def source_of(connection: Connection) -> Source:
         credential=CredentialRef(connection.credential_path, connection.credential_version),
         options=connection.limits,
     )
+
+
+def _current(connection: Connection, *, lock: bool = False) -> Connection:
+    rows = Connection.objects.select_for_update() if lock else Connection.objects.all()
+    found = rows.filter(pk=connection.pk).first()
+    if found is None:
+        raise ConnectionGone
+    return found
 
 
 def sweep() -> int:
@@ -263,7 +279,7 @@ def _switch(
     before: Connection, changed: Connection, columns: set[str], stray: StraySecret | None
 ) -> None:
     """Let the row name the new version and leave the old one to the sweep."""
-    current = Connection.objects.select_for_update().get(pk=before.pk)
+    current = _current(before, lock=True)
     if current.credential_version != before.credential_version:
         raise ConnectionChanged(CHANGED)
     if stray:

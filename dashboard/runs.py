@@ -15,6 +15,7 @@ import structlog
 from django.db import IntegrityError, transaction
 
 from dashboard import audit, connections, story, temporal
+from dashboard.connections import ConnectionGone
 from dashboard.live import picture as pictures
 from dashboard.live.picture import Picture, Totals
 from dashboard.models import Connection, Run
@@ -50,18 +51,37 @@ class StateForbids(Exception):
 def start(connection: Connection, selection: Selection, actor: audit.Actor) -> Run:
     """Save a run and send it to Temporal once it is committed.
 
-    Raises InvalidSelection, or RunConflict naming the open run. A Temporal that
-    cannot be reached is no failure: the run stays queued with the reason.
+    Raises InvalidSelection, RunConflict naming the open run, or ConnectionGone. A
+    Temporal that cannot be reached is no failure: the run stays queued with the reason.
     """
     selection.matcher()
-    run = _new(connection, selection, audit.name_of(actor))
     try:
-        with transaction.atomic():
-            run.save(force_insert=True)
-            audit.record(actor, "run.start", connection.name, run=str(run.pk))
-            transaction.on_commit(lambda: _committed(run))
+        return _saved(connection, selection, actor)
     except IntegrityError:
-        raise RunConflict(_open_run(connection)) from None
+        _refuse(connection)
+    try:
+        # What was in the way has just ended.
+        return _saved(connection, selection, actor)
+    except IntegrityError:
+        _refuse(connection)
+        raise
+
+
+def _refuse(connection: Connection) -> None:
+    """Say what is in the way of a new run, if anything still is."""
+    open_run = Run.objects.filter(connection=connection, status__in=Run.OPEN).first()
+    if open_run is not None:
+        raise RunConflict(open_run) from None
+    if not Connection.objects.filter(pk=connection.pk).exists():
+        raise ConnectionGone from None
+
+
+def _saved(connection: Connection, selection: Selection, actor: audit.Actor) -> Run:
+    run = _new(connection, selection, audit.name_of(actor))
+    with transaction.atomic():
+        run.save(force_insert=True)
+        audit.record(actor, "run.start", connection.name, run=str(run.pk))
+        transaction.on_commit(lambda: _committed(run))
     return run
 
 
@@ -76,10 +96,6 @@ def _new(connection: Connection, selection: Selection, started_by: str) -> Run:
         started_by=started_by,
         created_at=datetime.now(UTC),
     )
-
-
-def _open_run(connection: Connection) -> Run:
-    return Run.objects.filter(connection=connection, status__in=Run.OPEN).latest("created_at")
 
 
 def _committed(run: Run) -> None:

@@ -6,7 +6,7 @@ from uuid import UUID
 from django.contrib import messages
 from django.core.paginator import Paginator
 from django.db.models import OuterRef, Subquery
-from django.http import HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
@@ -125,6 +125,8 @@ def delete(request: SignedInRequest, connection_id: UUID) -> HttpResponse:
         return render(
             request, "connections/delete.html", {**page, "busy": busy}, status=busy.status
         )
+    except verbs.ConnectionGone as gone:
+        raise Http404(str(gone)) from None
     messages.success(request, f"Deleted {connection.name}. Its runs and snapshots stay.")
     return redirect("connections")
 
@@ -151,6 +153,8 @@ def start(request: SignedInRequest, connection_id: UUID) -> HttpResponse:
         run = runs.start(connection, form.selection, request.user)
     except runs.RunConflict as conflict:
         return _page(request, connection, status=409, start=form, notice=str(conflict))
+    except verbs.ConnectionGone as gone:
+        raise Http404(str(gone)) from None
     return redirect("run", run.id)
 
 

@@ -15,6 +15,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from dashboard import runs as verbs
 from dashboard.access import SignedInRequest, require
+from dashboard.connections import ConnectionGone
 from dashboard.live import picture as pictures
 from dashboard.models import Connection, Run
 from dashboard.templatetags.surveyor import TONES
@@ -87,6 +88,9 @@ def again(request: SignedInRequest, run_id: UUID) -> HttpResponse:
         new = verbs.start(run.connection, selection, request.user)
     except verbs.RunConflict as conflict:
         page = {**_page(run), "conflict": str(conflict), "open_run": conflict.open_run}
+        return render(request, "runs/run.html", page, status=409)
+    except ConnectionGone as gone:
+        page = {**_page(_run(run_id)), "conflict": str(gone)}
         return render(request, "runs/run.html", page, status=409)
     messages.success(request, "Started.")
     return redirect("run", new.id)

@@ -49,3 +49,13 @@ def run(of: Connection, status: str = "succeeded", ago: int = 60, **fields: Any)
         row.completeness = {"complete": 27, "denied": 0, "errored": 0, "filtered": 2}
     row.save()
     return row
+
+
+def gone_before(verb: Any) -> Any:
+    """The verb, called just after somebody else has deleted every connection."""
+
+    def late(*arguments: Any) -> Any:
+        Connection.objects.all().delete()
+        return verb(*arguments)
+
+    return late

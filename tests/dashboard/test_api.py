@@ -11,8 +11,9 @@ from django.test import Client
 from django.utils.crypto import get_random_string
 from pydantic import SecretStr
 
-from dashboard import tokens
+from dashboard import connections, runs, tokens
 from dashboard.models import Connection, Run
+from tests.dashboard import cast
 
 pytestmark = pytest.mark.django_db
 
@@ -413,3 +414,23 @@ def test_a_running_run_is_not_cancelled_while_temporal_is_down(operator, source)
     assert_problem(call("post", f"/runs/{run.pk}/cancel", operator), 503)
     run.refresh_from_db()
     assert (run.status, run.cancel_requested_by) == ("running", "")
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("method", "path", "verb", "body"),
+    [
+        ("delete", "/connections/{}", "connections.delete", None),
+        ("patch", "/connections/{}", "connections.edit", {"owner": "team"}),
+        ("put", "/connections/{}/credential", "connections.rotate", {"password": "another"}),
+        ("post", "/runs", "runs.start", {"connection": "source"}),
+    ],
+)
+def test_a_connection_just_deleted_is_not_found(
+    source, admin, monkeypatch, method, path, verb, body
+):
+    module, name = verb.split(".")
+    real = getattr({"connections": connections, "runs": runs}[module], name)
+    monkeypatch.setattr(f"dashboard.{verb}", cast.gone_before(real))
+    problem = assert_problem(call(method, path.format(source.pk), admin, body), 404)
+    assert "deleted" in problem["detail"]

@@ -8,6 +8,7 @@ import uuid
 import pytest
 
 from dashboard.models import Connection, Run
+from dashboard.views import connections as views
 from dashboard.views.ladder import ladder
 from tests.dashboard import cast
 from workers.contract import CheckResult, CheckStep
@@ -222,6 +223,20 @@ def test_start_and_check_take_post_only(client, operator, warehouse, method):
 def test_an_unknown_connection_is_not_found(client, admin):
     client.force_login(admin)
     assert client.get(f"/connections/{uuid.uuid4()}/").status_code == 404
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("page", ["edit", "rotate", "delete", "start"])
+def test_a_connection_that_goes_while_the_page_answers_is_not_found(
+    client, admin, warehouse, no_vault, monkeypatch, page
+):
+    where = views.runs if page == "start" else views.verbs
+    monkeypatch.setattr(where, page, cast.gone_before(getattr(where, page)))
+    client.force_login(admin)
+    typed = {**FORM, "name": warehouse.name, "username": "u", "password": "another"}
+    answer = client.post(f"/connections/{warehouse.pk}/{page}/", typed)
+    assert answer.status_code == 404
+    assert not Connection.objects.exists()
 
 
 def test_the_ladder_names_the_steps_that_were_not_tried():

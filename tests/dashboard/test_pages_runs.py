@@ -9,6 +9,7 @@ import uuid
 import pytest
 from django.urls import reverse
 
+from dashboard import runs as verbs
 from dashboard.live.board import Board
 from dashboard.live.picture import draw
 from dashboard.models import Run
@@ -219,6 +220,17 @@ def test_run_again_without_its_connection_says_so(client, operator, warehouse):
     page = client.post(f"/runs/{run.id}/again/")
     assert page.status_code == 409
     assert "was deleted" in page.content.decode()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_run_again_on_a_connection_just_deleted_says_so(client, operator, warehouse, monkeypatch):
+    run = cast.run(warehouse)
+    client.force_login(operator)
+    monkeypatch.setattr("dashboard.runs.start", cast.gone_before(verbs.start))
+    page = client.post(f"/runs/{run.id}/again/")
+    assert page.status_code == 409
+    assert "has just deleted" in page.content.decode()
+    assert Run.objects.count() == 1
 
 
 def test_the_workflow_link_needs_a_temporal_ui(client, viewer, warehouse, settings):

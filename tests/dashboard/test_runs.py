@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import UTC, datetime
 
 import pytest
+from django.db import IntegrityError, connection
 from pydantic import SecretStr
 from temporalio.exceptions import ApplicationError
 
 from dashboard import reconcile, runs, story
+from dashboard.connections import ConnectionGone
 from dashboard.management.commands import extract
 from dashboard.models import AuditEntry, Connection, Run, RunEvent
 from dashboard.temporal_records import RunState, error_of
@@ -87,11 +90,39 @@ def test_cancel_is_refused_where_the_state_forbids_it(source, status):
     assert Run.objects.get(pk=run.pk).cancel_requested_by == ""
 
 
-def test_nobody_starts_a_run_that_somebody_cancelled(source):
-    run = runs.start(source, Selection(), "alice")
-    runs.cancel(run, "bob")
-    assert runs.send(run) is False
-    assert Run.objects.get(pk=run.pk).cancel_requested_by == "bob"
+def test_a_start_beside_a_run_that_just_ends_is_a_run(source):
+    runs.start(source, Selection(), "alice")
+    with ended_after_the_conflict():
+        second = runs.start(source, Selection(), "bob")
+    assert list(Run.objects.filter(status="queued")) == [second]
+
+
+@contextlib.contextmanager
+def ended_after_the_conflict():
+    """The open run ends after a start has met it, and before anyone looks which it was."""
+    conflicts: list[Exception] = []
+
+    def execute(run, sql, *rest):
+        if conflicts and sql.startswith("SELECT"):
+            conflicts.clear()
+            Run.objects.update(status="failed")
+        try:
+            return run(sql, *rest)
+        except IntegrityError as conflict:
+            conflicts.append(conflict)
+            raise
+
+    with connection.execute_wrapper(execute):
+        yield
+
+
+def test_a_start_on_a_connection_just_deleted_is_refused(source):
+    stale = Connection.objects.get(pk=source.pk)
+    source.delete()
+    with pytest.raises(ConnectionGone):
+        runs.start(stale, Selection(), "alice")
+    assert not Run.objects.exists()
+    assert not AuditEntry.objects.exists()
 
 
 def closed(outcome: str, **fields) -> RunState:

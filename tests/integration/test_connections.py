@@ -14,6 +14,7 @@ from dashboard import audit, connections
 from dashboard.connections import (
     ConnectionBusy,
     ConnectionChanged,
+    ConnectionGone,
     NameTaken,
     TooManyChecks,
     Unavailable,
@@ -271,6 +272,39 @@ def test_a_connection_with_an_open_run_is_not_deleted(worker, status):
     with pytest.raises(ConnectionBusy, match=str(run.pk)):
         connections.delete(connection, "alice")
     assert password_of(worker, connection) == PASSWORD
+
+
+def test_whoever_comes_after_a_delete_is_told(worker):
+    stale = created()
+    connections.delete(fresh(stale), "alice")
+    edited = ConnectionForm.from_api({"owner": "team"}, stale)
+    assert edited.is_valid()
+    for verb in (
+        lambda: connections.delete(stale, "bob"),
+        lambda: connections.rotate(stale, "", "another password", "bob"),
+        lambda: connections.edit(stale, edited, "bob"),
+    ):
+        with pytest.raises(ConnectionGone):
+            verb()
+    assert connections.vault().latest_version(stale.credential_path) == 0
+
+
+def test_a_rotation_overtaken_by_a_delete_leaves_a_secret_for_the_sweep(worker, monkeypatch):
+    connection = created()
+    real = Vault.write
+
+    def overtaken(vault: Vault, path: str, secret: dict[str, str], cas: int) -> int:
+        version = real(vault, path, secret, cas)
+        Connection.objects.filter(pk=connection.pk).delete()
+        return version
+
+    monkeypatch.setattr(Vault, "write", overtaken)
+    with pytest.raises(ConnectionGone):
+        connections.rotate(connection, "", "another password", "alice")
+    age_strays()
+    assert connections.sweep() == 1
+    with pytest.raises(CredentialRefused):
+        worker.read(connection.credential_path, 2)
 
 
 def test_deleting_while_vault_is_down_leaves_the_secret_to_the_sweep(worker, settings):

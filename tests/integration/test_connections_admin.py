@@ -18,6 +18,7 @@ from django.urls import reverse
 from dashboard import connections, tokens
 from dashboard.models import AuditEntry, Connection, StraySecret
 from extraction.vault import Vault, credentials_from
+from tests.dashboard import cast
 from tests.integration.test_connections import closed_port, configured, open_run  # noqa: F401
 
 pytestmark = [pytest.mark.integration, pytest.mark.django_db(transaction=True)]
@@ -151,6 +152,22 @@ def test_the_admin_deletes_only_what_no_run_uses(browser, worker, way):
     browser.post(address, data)
     assert not Connection.objects.exists()
     assert connections.vault().latest_version(saved.credential_path) == 0
+
+
+@pytest.mark.parametrize("way", ["delete", "edit", "rotate"])
+def test_the_admin_tells_that_somebody_else_deleted_it(browser, worker, monkeypatch, way):
+    browser.post(ADD, TYPED)
+    saved = Connection.objects.get()
+    monkeypatch.setattr(connections, way, cast.gone_before(getattr(connections, way)))
+    address, data = {
+        "delete": (LIST, {"post": "yes", "action": "delete_selected"}),
+        "edit": (change(saved), {**TYPED, "owner": "team"}),
+        "rotate": (f"{LIST}{saved.pk}/rotate/", {"username": "", "password": "second"}),
+    }[way]
+    page = browser.post(address, data | {"_selected_action": str(saved.pk)}, follow=True)
+    assert page.status_code in (200, 404)
+    assert "deleted" in page.content.decode()
+    assert not Connection.objects.exists()
 
 
 def test_the_admin_tells_why_a_check_did_not_go(browser, settings):

@@ -321,6 +321,14 @@ def test_a_cancel_without_temporal_is_kept_and_the_run_never_starts(
     assert temporal.describe_run(str(run.pk)) is None
 
 
+def test_nobody_starts_a_run_that_somebody_wants_cancelled(source, reconciler):
+    run = only_saved(source, cancel_requested_by="bob")
+    assert runs.send(run) is False
+    assert temporal.describe_run(str(run.pk)) is None
+    assert Run.objects.get(pk=run.pk).status == "queued"
+    assert ended(reconciler, run).status == "cancelled"
+
+
 def test_a_start_that_crossed_a_cancel_is_cancelled_too(worker, source, reconciler):
     run = only_saved(source)
     run.input["selection"]["include"] = ["hang"]

@@ -15,6 +15,7 @@ from django.core.management.base import CommandError, CommandParser
 from redis.exceptions import RedisError
 
 from dashboard import runs
+from dashboard.connections import ConnectionGone
 from dashboard.live import picture as pictures
 from dashboard.live.picture import Picture
 from dashboard.management.temporal_command import TemporalCommand
@@ -92,8 +93,8 @@ def _start(name: str, selection: Selection) -> Run:
         raise CommandError(f"No connection is named {name!r}. {known}")
     try:
         return runs.start(connection, selection, f"{getpass.getuser()} (shell)")
-    except runs.RunConflict as conflict:
-        raise CommandError(str(conflict)) from None
+    except (runs.RunConflict, ConnectionGone) as refused:
+        raise CommandError(str(refused)) from None
     except InvalidSelection as error:
         raise CommandError(error.message) from None
 
