@@ -34,7 +34,7 @@ def roots() -> str:
     return next((file for file in files if Path(file).is_file()), certifi.where())
 
 
-def context() -> ssl.SSLContext:
-    """For a handshake of ours that believes the same roots."""
+def trusting_roots() -> ssl.SSLContext:
+    """A context for handshakes of ours, which believes the same roots."""
     file = roots()
     return ssl.create_default_context(cafile=None if file == SYSTEM else file)

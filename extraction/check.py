@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from extraction.address import AddressPolicy, resolve
+from extraction.certificates import trusting_roots
 from extraction.connection import (
     Credentials,
     Options,
@@ -37,6 +38,10 @@ CONNECT_TIMEOUT = 3.0
 STATEMENT_TIMEOUT = 10.0
 LIMIT = 15.0
 SLOW = "See what keeps the source busy or its catalogue locked, then check again."
+UNTRUSTED = (
+    "Check the host name, and that the workers trust who signed the certificate (SSL_CERT_FILE); "
+    "or choose another TLS mode for the connection."
+)
 OLDEST = 12
 
 _SSL_REQUEST = struct.pack("!ii", 8, 80877103)
@@ -207,7 +212,7 @@ def _handshake(connection: socket.socket, target: Target) -> str:
             return f"{secure.version()}, {'verified' if target.tls == 'verify-full' else 'encrypted, not verified'}."
     except ssl.SSLCertVerificationError as error:
         reason = error.verify_message.rstrip(".")
-        raise TLSFailed(f"The server's certificate was refused: {reason}.") from None
+        raise TLSFailed(f"The server's certificate was refused: {reason}.", UNTRUSTED) from None
     except ssl.SSLError:
         raise TLSFailed("The TLS handshake with the server failed.") from None
     except OSError as error:
@@ -215,7 +220,7 @@ def _handshake(connection: socket.socket, target: Target) -> str:
 
 
 def _context(mode: str) -> ssl.SSLContext:
-    context = ssl.create_default_context()
+    context = trusting_roots()
     if mode != "verify-full":
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
