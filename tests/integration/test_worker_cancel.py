@@ -22,6 +22,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from extraction import extract
 from extraction.connection import AddressPolicy, Credentials, Options, Target, open_session
 from tests.integration.fleet import PASSWORD, Cast, Proxy, Started, a_source, sessions, until
+from tests.integration.test_worker_histories import replays
 from workers import contract, workflows
 from workers.__main__ import make_worker, needs
 from workers.activities import Activities
@@ -37,7 +38,8 @@ QUIET = "Cancelled; no statement runs in the source."
 
 @pytest.fixture
 async def injected(settings_env: Any) -> AsyncIterator[Needs]:
-    async with needs(settings_env.worker) as found:
+    settings = settings_env.worker.model_copy(update={"worker_name": "here"})
+    async with needs(settings) as found:
         yield found
 
 
@@ -130,6 +132,7 @@ async def test_a_cancel_after_the_manifest_comes_too_late_and_is_told_so(
         assert (await run.result()).status == "succeeded"
         assert "too late" in await told(run, "cancel_too_late")
         assert "cancelled" not in await run.codes()
+        await replays(run.handle, "run-cancelled-too-late")
     assert run.manifest()["status"] == "succeeded"
 
 

@@ -31,7 +31,7 @@ async def test_a_saved_history_replays(path: Path) -> None:
 def test_every_way_is_saved() -> None:
     assert {path.stem for path in HISTORIES} >= {
         *("run-succeeded", "run-cancelled", "run-failed", "run-retried", "run-budget-changed"),
-        *("check-good", "check-bad"),
+        *("check-good", "check-bad", "run-cancelled-too-late"),
     }
 
 
