@@ -18,10 +18,16 @@ IP = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 # Services of cloud providers that hand out credentials and are not link-local.
 _METADATA = frozenset(
-    ipaddress.ip_address(text) for text in ("fd00:ec2::254", "100.100.100.200", "192.0.0.192")
+    ipaddress.ip_address(text)
+    for text in (
+        *("fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254"),
+        *("100.100.100.200", "168.63.129.16", "192.0.0.192"),
+    )
 )
 _THIS_NETWORK = ipaddress.ip_network("0.0.0.0/8")
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+# Some network's own NAT64: which IPv4 address is meant, nobody else can tell.
+_LOCAL_NAT64 = ipaddress.ip_network("64:ff9b:1::/48")
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?|[0-9A-Fa-f:.]+")
 
 
@@ -64,6 +70,7 @@ def _never(address: IP) -> bool:
         or address.is_unspecified
         or address.is_multicast
         or address in _METADATA
+        or address in _LOCAL_NAT64
         or (address.version == 4 and (address in _THIS_NETWORK or address.is_reserved))
     )
 
@@ -93,7 +100,12 @@ def _denied_addresses(port: int, policy: AddressPolicy, timeout: float) -> set[I
         try:
             names = _look_up(host.strip("[]"), port, timeout)
         except SourceUnreachable:
-            continue
+            # Not knowing where our own server is, nothing at its port can be let through.
+            raise SourceUnreachable(
+                f"Whether this is one of Surveyor's own servers cannot be told: {host!r}, which is "
+                f"denied at port {port}, cannot be resolved.",
+                "Check the resolver of the workers, and DENIED_ENDPOINTS.",
+            ) from None
         found.update(ipaddress.ip_address(name) for name in names)
     return found
 

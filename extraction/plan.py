@@ -118,7 +118,7 @@ def make_plan(session: Session, selection: Selection, storage: Storage, run_id: 
     matcher = selection.matcher()
     pers = {per_of(kind) for kind in matcher.kinds}
     everything, denied = _inventory(session, pers)
-    schemas = _schemas(everything, matcher)
+    schemas = _schemas(everything, matcher, bool(denied))
     chosen = {schema.name for schema in schemas if schema.selected}
     listed = pers & everything.keys()
     batches = _batches({per: _picked(per, everything[per], matcher, chosen) for per in listed})
@@ -184,7 +184,17 @@ def _stored(plan: Plan, storage: Storage, run_id: str) -> Plan:
     return replace(plan, path=put_by_digest(storage, run_id, "plan", document))
 
 
-def _schemas(everything: dict[Per, list[Item]], matcher: Matcher) -> list[PlannedSchema]:
+def _schemas(
+    everything: dict[Per, list[Item]], matcher: Matcher, unlisted: bool
+) -> list[PlannedSchema]:
+    """Where a listing is refused, a schema that may hold something selected counts as selected."""
+
+    def selected(schema: str) -> bool:
+        if matcher.schema_excluded(schema):
+            return False
+        may_hold = unlisted and any(p.schema.fullmatch(schema) for p in matcher.include)
+        return matcher.schema(schema) or schema in held or may_hold
+
     held: dict[str, Counter[str]] = {}
     left_out: dict[str, Counter[str]] = {}
     for per, items in everything.items():
@@ -192,12 +202,7 @@ def _schemas(everything: dict[Per, list[Item]], matcher: Matcher) -> list[Planne
             counters = held if matcher.item(item.schema, item.name) else left_out
             counters.setdefault(item.schema, Counter())[per] += 1
     return [
-        PlannedSchema(
-            item.schema,
-            matcher.schema(item.schema)
-            or (item.schema in held and not matcher.schema_excluded(item.schema)),
-            dict(left_out.get(item.schema, {})),
-        )
+        PlannedSchema(item.schema, selected(item.schema), dict(left_out.get(item.schema, {})))
         for item in everything["schemas"]
     ]
 

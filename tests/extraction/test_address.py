@@ -23,7 +23,8 @@ def test_loopback_in_any_spelling_needs_permission(host: str) -> None:
     [
         *("169.254.169.254", "fe80::1", "0.0.0.0", "0", "::", "224.0.0.1", "ff02::1"),
         *("255.255.255.255", "fd00:ec2::254", "100.100.100.200", "::ffff:169.254.169.254"),
-        *("64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::1"),
+        *("64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::1", "64:ff9b:1::a9fe:a9fe", "168.63.129.16"),
+        *("fd20:ce::254", "fd00:ec2::23", "::ffff:168.63.129.16"),
     ],
 )
 def test_some_addresses_are_never_a_source(host: str) -> None:
@@ -46,6 +47,14 @@ def test_denied_endpoints_are_refused_under_every_name_they_have() -> None:
         assert resolve(host, 7234, policy)
     with pytest.raises(AddressRefused):
         resolve("::ffff:10.1.2.3", 6379, policy)
+
+
+def test_at_the_port_of_a_denied_name_that_is_unknown_nothing_is_let_through() -> None:
+    policy = AddressPolicy(True, frozenset({"nowhere.invalid:7233"}))
+    for host in ("127.0.0.1", "203.0.113.5"):
+        with pytest.raises(SourceUnreachable, match="own servers"):
+            resolve(host, 7233, policy)
+        assert resolve(host, 7234, policy) == [host]
 
 
 def test_one_forbidden_address_among_several_refuses_the_name(

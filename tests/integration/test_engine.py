@@ -418,6 +418,28 @@ def test_what_the_catalogue_refuses_is_denied(postgres: Any, many: Engine) -> No
     assert snapshot.manifest["counts"]["constraints"] == 400
 
 
+@pytest.mark.parametrize(
+    ("listing", "kind", "pattern"),
+    [("pg_proc", "routines", "sales.twice"), ("pg_class", "relations", "s*.orders")],
+)
+def test_what_is_selected_by_name_and_cannot_be_listed_is_denied(
+    postgres: Any, engine: Engine, listing: str, kind: str, pattern: str
+) -> None:
+    role = f"reader_{uuid.uuid4().hex[:8]}"
+    postgres.execute("postgres", f"create role {role} login password 'sees-little'")
+    postgres.execute(engine.target.database, f"revoke select on {listing} from public")
+    reader = replace(engine, target=replace(engine.target, username=role), password="sees-little")
+    try:
+        manifest = reader.run(Selection([pattern, "hr.*"], ["hr"], [kind])).manifest
+    finally:
+        postgres.execute(engine.target.database, f"grant select on {listing} to public")
+        postgres.execute("postgres", f"drop role {role}")
+    assert manifest["status"] == "partial"
+    assert {s["schema"]: s["status"] for s in manifest["scopes"]} == {
+        "hr": "filtered", "public": "filtered", "sales": "denied",
+    }  # fmt: skip
+
+
 def test_a_selection_reads_and_speaks_of_what_it_names(engine: Engine) -> None:
     selection = Selection(["sales", "hr.people"], ["sales.tw*"], ["relations", "routines"])
     manifest = engine.run(selection).manifest
