@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -262,9 +263,36 @@ def test_all_that_redis_kept_is_taken_over(instance):
     assert [line["message"] for line in runs.events(run)] == [str(n) for n in range(700)]
 
 
-def test_lines_the_database_could_not_take_are_taken_later(instance, monkeypatch):
-    import threading
+def test_a_turn_that_fails_is_not_the_last(instance, monkeypatch):
+    stop, turns = threading.Event(), []
 
+    def turn(self: command.Loop) -> None:
+        turns.append(self)
+        if len(turns) == 1:
+            raise ValueError("nothing anybody thought of")
+        stop.set()
+
+    monkeypatch.setattr(command, "Follower", lambda *_: threading.Thread())
+    monkeypatch.setattr(command.Loop, "_turn", turn)
+    monkeypatch.setattr(command.Loop, "_rest", lambda self: None)
+    command.Loop(stop).run()
+    assert len(turns) == 2
+
+
+def test_lines_nobody_can_store_are_met_once(instance, monkeypatch):
+    loop = command.Loop(threading.Event())
+    run = saved()
+    loop._inbox.put((1000, Frame("event", str(run.pk), event=Event(str(run.pk), "x", "y"))))
+
+    def failing(*_: object) -> None:
+        raise ValueError("nothing anybody thought of")
+
+    monkeypatch.setattr(story, "keep", failing)
+    loop._turn()
+    assert loop._entries == []
+
+
+def test_lines_the_database_could_not_take_are_taken_later(instance, monkeypatch):
     run = saved()
     loop = command.Loop(threading.Event())
     event = Event(str(run.pk), "planned", "10 relations")
