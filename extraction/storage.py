@@ -7,6 +7,8 @@ import os
 import stat
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
@@ -52,12 +54,8 @@ class Storage:
             _remove(temporary)
 
     def get(self, path: str) -> bytes:
-        try:
+        with _reading():
             return self.local_path(path).read_bytes()
-        except FileNotFoundError:
-            raise
-        except OSError as error:
-            raise _failed(error) from error
 
     def exists(self, path: str) -> bool:
         """Whether a file is there; a storage that cannot be asked is StorageFailed, not a no."""
@@ -69,12 +67,19 @@ class Storage:
             raise _failed(error) from error
 
     def size(self, path: str) -> int:
-        return self.local_path(path).stat().st_size
+        with _reading():
+            return self.local_path(path).stat().st_size
+
+    def stamp(self, path: str) -> tuple[int, ...]:
+        """Another one as soon as somebody has written the file."""
+        with _reading():
+            now = self.local_path(path).stat()
+        return now.st_ino, now.st_size, now.st_mtime_ns, now.st_ctime_ns
 
     def digest(self, path: str) -> str:
         """The sha256 of what is stored, as hexadecimal text."""
         digest = hashlib.sha256()
-        with self.local_path(path).open("rb") as file:
+        with _reading(), self.local_path(path).open("rb") as file:
             while chunk := file.read(_CHUNK):
                 digest.update(chunk)
         return digest.hexdigest()
@@ -119,6 +124,17 @@ class Storage:
         for made in reversed(missing):
             made.mkdir(mode=0o700, exist_ok=True)
             _sync_directory(made.parent)
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    """A file that is missing is said to be; all else that fails is the storage's fault."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise _failed(error) from error
 
 
 def _write_durably(file: Path, data: bytes) -> None:

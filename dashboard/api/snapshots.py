@@ -17,7 +17,6 @@ from dashboard.api.runs import fetch
 from dashboard.api.schemas import REFUSALS
 from dashboard.models import Run
 from extraction.catalog import KINDS
-from extraction.snapshot.layout import manifest_path
 from extraction.snapshot.reader import Snapshot, open_snapshot
 from extraction.storage import open_storage
 
@@ -36,8 +35,7 @@ def get_manifest(request: HttpRequest, run_id: UUID) -> Any:
     run = fetch(run_id)
     snapshot = snapshot_of(run)
     # The bytes as they were proven, so that whoever asks can check the digest too.
-    data = snapshot.storage.get(manifest_path(str(run_id)))
-    response = HttpResponse(data, content_type="application/json")
+    response = HttpResponse(snapshot.data, content_type="application/json")
     response["ETag"] = f'"{run.manifest}"'
     return response
 

@@ -112,10 +112,10 @@ def read_ledger(storage: Storage, path: str) -> tuple[str, list[BatchRecord]]:
 
 
 def verified(storage: Storage, part: Part) -> bool:
-    """Is the part there, whole and unchanged?"""
+    """Is the part there, whole and unchanged? StorageFailed where that cannot be told."""
     try:
         return storage.size(part.path) == part.bytes and storage.digest(part.path) == part.sha256
-    except OSError:
+    except FileNotFoundError:
         return False
 
 

@@ -21,7 +21,7 @@ from extraction.errors import SnapshotDamaged
 from extraction.plan import Plan, load_plan, per_of
 from extraction.selection import Selection
 from extraction.snapshot.layout import canonical, manifest_path
-from extraction.snapshot.ledger import BatchRecord, read_ledger, verified
+from extraction.snapshot.ledger import BatchRecord, read_ledger
 from extraction.snapshot.writer import Part
 from extraction.storage import Storage
 
@@ -110,7 +110,7 @@ def _verify(storage: Storage, plan: Plan, record: BatchRecord) -> None:
     if len(set(kinds)) != len(kinds) or not set(kinds) <= set(plan.kinds_of(batch.per)):
         raise SnapshotDamaged(f"Batch {record.batch} has parts that the plan does not ask for.")
     for part in record.parts:
-        if not verified(storage, part) or _rows_in(storage, part) != part.rows:
+        if not _sound(storage, part):
             raise SnapshotDamaged(f"{part.path} is missing or does not match its digest.")
     if batch.per != "relations":
         return
@@ -124,11 +124,17 @@ def _verify(storage: Storage, plan: Plan, record: BatchRecord) -> None:
             raise SnapshotDamaged(f"Batch {record.batch} has lost relations.")
 
 
-def _rows_in(storage: Storage, part: Part) -> int:
+def _sound(storage: Storage, part: Part) -> bool:
     try:
-        return int(pq.read_metadata(storage.local_path(part.path)).num_rows)
+        data = storage.get(part.path)
+    except FileNotFoundError:
+        return False
+    if len(data) != part.bytes or hashlib.sha256(data).hexdigest() != part.sha256:
+        return False
+    try:
+        return int(pq.read_metadata(pa.BufferReader(data)).num_rows) == part.rows
     except (OSError, pa.ArrowException):
-        return -1
+        return False
 
 
 def _document(

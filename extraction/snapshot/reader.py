@@ -2,20 +2,23 @@
 
 DuckDB reads the parts; names from the source are always bound as parameters,
 and file names are ours. Everything raises SnapshotDamaged rather than show what
-does not match its digest.
+does not match its digest, and StorageFailed where that cannot be told.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
 from typing import Any, Literal
 
 import duckdb
 import orjson
+import pyarrow as pa
 
 from extraction.catalog import KINDS
-from extraction.errors import SnapshotDamaged
+from extraction.errors import SnapshotDamaged, StorageFailed
 from extraction.snapshot import export
 from extraction.snapshot.layout import manifest_path
 from extraction.storage import Storage
@@ -31,6 +34,8 @@ SEARCHED = {
     "sequences": "sequence_name",
     "schemas": "schema_name",
 }
+# Files whose digest is remembered; a snapshot of 100,000 relations has some hundred.
+REMEMBERED = 8_192
 _DUCKDB: dict[str, str | bool | int | float | list[str]] = {
     "threads": 1,
     "memory_limit": "256MB",
@@ -50,13 +55,16 @@ def open_snapshot(storage: Storage, run_id: str, manifest_sha: str) -> Snapshot:
     for file in manifest["files"]:
         if not storage.exists(file["path"]) or storage.size(file["path"]) != file["bytes"]:
             raise SnapshotDamaged(f"{file['path']} is missing or has another size.")
-    return Snapshot(storage, manifest)
+    return Snapshot(storage, manifest, data)
 
 
 class Snapshot:
-    def __init__(self, storage: Storage, manifest: dict[str, Any]) -> None:
+    """`data` is the manifest as it is stored."""
+
+    def __init__(self, storage: Storage, manifest: dict[str, Any], data: bytes) -> None:
         self.storage = storage
         self.manifest = manifest
+        self.data = data
 
     def schemas(self, name_filter: str = "", limit: int = 200, offset: int = 0) -> list[Row]:
         """With `relations`, their number. In order of their names."""
@@ -124,12 +132,8 @@ class Snapshot:
 
     def rows(self, kind: str, format: Format) -> Iterator[bytes]:
         """All rows of a kind as a stream. Every part is verified before the first byte."""
-        files = self._files(kind)
-        for file in files:
-            if self.storage.digest(file["path"]) != file["sha256"]:
-                raise SnapshotDamaged(f"{file['path']} does not match its digest.")
-        paths = [self.storage.local_path(file["path"]) for file in files]
-        return export.FORMATS[format](kind, paths)
+        paths = self._paths(self._files(kind))
+        return _readable(kind, export.FORMATS[format](kind, paths))
 
     def _scopes(self, kind: str) -> list[Row]:
         return [scope for scope in self.manifest["scopes"] if scope["kind"] == kind]
@@ -143,6 +147,19 @@ class Snapshot:
             if file["kind"] == kind and file["first"][:size] <= list(key) <= file["last"][:size]
         ]
 
+    def _paths(self, files: Sequence[Row]) -> list[Path]:
+        """Where the files lie, each one proven to be what the manifest says."""
+        return [self._proven(file["path"], file["sha256"]) for file in files]
+
+    def _proven(self, path: str, sha256: str) -> Path:
+        try:
+            digest = _digest(self.storage.root, path, self.storage.stamp(path))
+        except FileNotFoundError:
+            raise SnapshotDamaged(f"{path} is missing.") from None
+        if digest != sha256:
+            raise SnapshotDamaged(f"{path} does not match its digest.")
+        return self.storage.local_path(path)
+
     def _select(
         self,
         kind: str,
@@ -154,7 +171,7 @@ class Snapshot:
         page: tuple[int, int] | None = None,
     ) -> list[Row]:
         """`where` and `columns` are texts of this file; what comes from outside is bound."""
-        paths = [str(self.storage.local_path(file["path"])) for file in self._files(kind, key)]
+        paths = [str(path) for path in self._paths(self._files(kind, key))]
         if not paths:
             return []
         order = ", ".join(KINDS[kind].key)
@@ -162,8 +179,28 @@ class Snapshot:
         statement = f"select {columns} from read_parquet(?) where {where} order by {order} {limit}"  # noqa: S608
         try:
             return _fetched(statement, [paths, *values, *(page or ())])
-        except (duckdb.IOException, duckdb.InvalidInputException):
+        except duckdb.OutOfMemoryException:
+            raise StorageFailed(
+                f"Reading the {kind} takes more memory than a page may use.",
+                "Narrow the search, or download the kind as a whole.",
+            ) from None
+        except duckdb.Error:
             raise SnapshotDamaged(f"A part of the {kind} cannot be read.") from None
+
+
+@lru_cache(REMEMBERED)
+def _digest(root: Path, path: str, stamp: tuple[int, ...]) -> str:
+    """Read once for as long as nobody writes the file: every page would pay for it."""
+    return Storage(root).digest(path)
+
+
+def _readable(kind: str, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    try:
+        yield from chunks
+    except (FileNotFoundError, pa.ArrowException):
+        raise SnapshotDamaged(f"A part of the {kind} cannot be read.") from None
+    except OSError as error:
+        raise StorageFailed(f"A part of the {kind} cannot be read: {error.strerror}.") from None
 
 
 def _fetched(statement: str, values: list[Any]) -> list[Row]:

@@ -213,6 +213,20 @@ def test_a_part_whose_bytes_changed_is_not_shown(page, run, settings):
     assert "This snapshot cannot be shown" in page(500)
 
 
+def test_a_part_with_one_changed_byte_is_not_shown(page, client, run, settings):
+    assert "invoices" in page(schema="sales")
+    storage = open_storage(settings.ENV.storage)
+    for part in storage.list(f"snapshots/{run.id}/parts"):
+        data = bytearray(storage.get(part))
+        # In the data, far from what a reader of the format looks at.
+        data[8] ^= 1
+        storage.put(part, bytes(data))
+    assert "This snapshot cannot be shown" in page(500, schema="sales")
+    answer = client.get(f"/api/v1/runs/{run.id}/snapshot/relations")
+    assert answer.status_code == 409
+    assert answer.json()["type"] == "urn:surveyor:damaged"
+
+
 def test_a_run_without_a_snapshot_says_so(client, viewer):
     run = cast.run(cast.connection(), "failed")
     client.force_login(viewer)

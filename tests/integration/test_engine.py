@@ -11,10 +11,11 @@ import pytest
 
 from extraction.catalog import KINDS
 from extraction.connection import Target
-from extraction.errors import SnapshotDamaged, SourceChanged
+from extraction.errors import SnapshotDamaged, SourceChanged, StorageFailed
 from extraction.extract import Advance, Plan, Stopped
 from extraction.selection import Selection
 from extraction.snapshot.layout import entries_path, manifest_path
+from extraction.snapshot.ledger import read_ledger, write_ledger
 from extraction.snapshot.reader import open_snapshot
 from extraction.storage import open_storage
 from tests.extraction.engine import Engine, digests, manifest_digest, rows_of
@@ -486,6 +487,19 @@ def test_finish_writes_nothing_unless_everything_is_there(engine: Engine, many: 
     assert not engine.storage.exists(manifest_path(engine.run_id))
     engine.storage.put(part, whole)
     assert engine.finish(plan, ledgers).status == "succeeded"
+
+
+def test_a_part_that_cannot_be_asked_for_is_waited_for(engine: Engine) -> None:
+    plan, ledgers = finished_parts(engine)
+    shard = plan.shards[0]
+    _, records = read_ledger(engine.storage, ledgers[0])
+    broken = replace(records[0], parts=[replace(records[0].parts[0], path="x" * 300)])
+    records[0] = broken
+    ledgers[0] = write_ledger(engine.storage, engine.run_id, plan.path, shard.id, records)
+    with pytest.raises(StorageFailed) as caught:
+        engine.finish(plan, ledgers)
+    assert caught.value.retry == "wait"
+    assert not engine.storage.exists(manifest_path(engine.run_id))
 
 
 def test_a_snapshot_is_opened_through_its_manifest_only(engine: Engine) -> None:
