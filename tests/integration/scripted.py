@@ -25,7 +25,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from extraction.errors import AuthenticationFailed
 from workers import contract
 from workers.contract import Load, PlanResult, RunInput, RunResult, ShardPlan, ShardResult
-from workers.temporal import application_error, data_converter
+from workers.temporal import application_error, data_converter, worker_runtime
 from workers.workflows import CheckConnection, ExtractRun
 
 LOAD = Load(sessions=1, statements=7, rows=42)
@@ -76,10 +76,13 @@ async def check(inputs: contract.CheckInput) -> contract.CheckResult:
 
 
 class ScriptedWorker:
-    """A worker in a thread of its own, from `with` to its end."""
+    """A worker in a thread of its own, from `with` to its end.
 
-    def __init__(self, address: str) -> None:
-        self._address = address
+    With `beats` Temporal lists it among the workers that are alive, as it does real ones.
+    """
+
+    def __init__(self, address: str, *, beats: bool = False) -> None:
+        self._address, self._beats = address, beats
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
 
@@ -94,7 +97,11 @@ class ScriptedWorker:
 
     async def _run(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        client = await Client.connect(self._address, data_converter=data_converter())
+        client = await Client.connect(
+            self._address,
+            data_converter=data_converter(),
+            runtime=worker_runtime() if self._beats else None,
+        )
         async with Worker(
             client,
             task_queue=contract.TASK_QUEUE,

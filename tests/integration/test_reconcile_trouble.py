@@ -393,7 +393,8 @@ def test_a_terminated_run_that_waited_for_its_cancel_is_lost_all_the_same(
 
 
 def test_a_cancel_that_has_a_worker_is_left_to_it(lonely, impatient, reconciler):
-    with ScriptedWorker(lonely):
+    with ScriptedWorker(lonely, beats=True):
+        until(lambda: any(worker.is_alive for worker in temporal.workers()))
         run = begin(make_connection(), "stubborn")
         until(lambda: temporal.describe_run(str(run.pk)).pending)
         runs.cancel(run, "alice")
