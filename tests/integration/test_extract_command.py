@@ -15,7 +15,7 @@ import pytest
 
 from dashboard.models import Run
 from dashboard.reconcile import Reconciler
-from tests.integration.scripted import ScriptedWorker, make_connection, until
+from tests.integration.scripted import ScriptedWorker, make_connection
 
 pytestmark = [pytest.mark.integration, pytest.mark.django_db(transaction=True)]
 
@@ -127,6 +127,13 @@ def test_with_temporal_down_the_run_is_saved_and_said_to_wait(environment):
     assert Run.objects.get().status == "queued"
 
 
+def _set_at(event: threading.Event, process: subprocess.Popen[str], text: str) -> None:
+    assert process.stdout
+    for line in process.stdout:
+        if text in line:
+            event.set()
+
+
 def test_ctrl_c_while_following_leaves_the_run_alone(environment, worker):
     make_connection()
     process = subprocess.Popen(
@@ -137,12 +144,18 @@ def test_ctrl_c_while_following_leaves_the_run_alone(environment, worker):
         stderr=subprocess.PIPE,
         text=True,
     )
-    assert process.stdout
-    until(lambda: "relations" in process.stdout.readline(), 20)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=40)
-    assert process.returncode == 130
-    assert "The run goes on" in errors
+    drawn = threading.Event()
+    reading = threading.Thread(target=_set_at, args=(drawn, process, "relations"))
+    reading.start()
+    try:
+        assert drawn.wait(20), "no line came through the pipe while the run went on"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(40) == 130
+    finally:
+        process.kill()
+        reading.join()
+    assert process.stderr
+    assert "The run goes on" in process.stderr.read()
     assert Run.objects.get().status == "running"
 
 

@@ -59,6 +59,7 @@ class Command(TemporalCommand):
 
     def _say(self, text: str) -> None:
         self.stdout.write(printable(text))
+        self.stdout.flush()
 
     def _follow(self, run: Run, *, quiet: bool) -> None:
         woken = Watch(settings.ENV.redis_url.get_secret_value(), str(run.pk))
@@ -145,12 +146,12 @@ class Bar:
             return
         if self._live:
             self._out.write(f"\r\x1b[2K{line}", ending="")
-            self._out.flush()
         elif time.monotonic() - self._drawn_at >= POLL_SECONDS or not run.is_open:
             self._out.write(line)
             self._drawn_at = time.monotonic()
         else:
             return
+        self._out.flush()  # a pipe is read as it is written, too
         self._last = line
 
     def leave(self) -> None:
