@@ -14,8 +14,8 @@ from typing import Any
 
 from extraction.catalog import FORMAT_VERSION, KINDS
 from extraction.connection import Item, Per, Session
-from extraction.errors import PermissionDenied
-from extraction.selection import Matcher, Selection
+from extraction.errors import InvalidSelection, PermissionDenied
+from extraction.selection import Matcher, Pattern, Selection, quoted
 from extraction.snapshot.layout import get_by_digest, put_by_digest
 from extraction.storage import Storage
 
@@ -27,6 +27,11 @@ SCHEMA_LEVEL_BATCHES: dict[Per, int] = {"schemas": 2_048, "routines": 512, "sequ
 # Bounds the memory of a batch where tables are unusually wide.
 COLUMNS_IN_BATCH = 40_000
 MOST_SHARDS = 64
+PATTERNS_NAMED = 10
+EMPTY_FIX = (
+    "Correct the patterns: they match whole names, by case, among the kinds that are read."
+    " System schemas are never read."
+)
 
 SCHEMA_LEVEL: tuple[Per, ...] = tuple(SCHEMA_LEVEL_BATCHES)
 PERS: tuple[Per, ...] = (*SCHEMA_LEVEL, "relations")
@@ -82,6 +87,9 @@ class Plan:
     shards: list[Shard]
     # Sorts whose listing the source refuses: their scopes are denied.
     denied: list[Per] = field(default_factory=list)
+    # Patterns of include and of exclude that match nothing of what is listed.
+    unmatched: list[str] = field(default_factory=list)
+    idle_excludes: list[str] = field(default_factory=list)
 
     @property
     def identity(self) -> str:
@@ -114,19 +122,27 @@ def per_of(kind: str) -> Per:
 
 
 def make_plan(session: Session, selection: Selection, storage: Storage, run_id: str) -> Plan:
-    """List what is in scope and write `plan-<sha256>.json`. One statement per sort."""
+    """List what is in scope and write `plan-<sha256>.json`. One statement per sort.
+
+    Raises InvalidSelection if the patterns leave nothing to read.
+    """
     matcher = selection.matcher()
     pers = {per_of(kind) for kind in matcher.kinds}
     everything, denied = _inventory(session, pers)
     schemas = _schemas(everything, matcher, bool(denied))
     chosen = {schema.name for schema in schemas if schema.selected}
+    unmatched = _unmatched(matcher.include, everything, bool(denied))
+    if not chosen and (selection.include or schemas):
+        raise _empty(selection, unmatched)
     listed = pers & everything.keys()
     batches = _batches({per: _picked(per, everything[per], matcher, chosen) for per in listed})
     source = PlannedSource(
         session.dialect, session.database, session.identity, session.server_version
     )
     plan = Plan(
-        "", source, selection, list(matcher.kinds), schemas, batches, _shards(batches), denied
+        *("", source, selection, list(matcher.kinds), schemas, batches, _shards(batches), denied),
+        unmatched=unmatched,
+        idle_excludes=_unmatched(matcher.exclude, everything, bool(denied)),
     )
     return _stored(plan, storage, run_id)
 
@@ -164,6 +180,8 @@ def load_plan(storage: Storage, path: str) -> Plan:
         ],
         [Shard(**shard) for shard in document["shards"]],
         document["denied"],
+        document.get("unmatched", []),
+        document.get("idle_excludes", []),
     )
 
 
@@ -180,6 +198,8 @@ def _stored(plan: Plan, storage: Storage, run_id: str) -> Plan:
         ],
         "shards": [asdict(shard) for shard in plan.shards],
         "denied": plan.denied,
+        "unmatched": plan.unmatched,
+        "idle_excludes": plan.idle_excludes,
     }
     return replace(plan, path=put_by_digest(storage, run_id, "plan", document))
 
@@ -205,6 +225,42 @@ def _schemas(
         PlannedSchema(item.schema, selected(item.schema), dict(left_out.get(item.schema, {})))
         for item in everything["schemas"]
     ]
+
+
+def _unmatched(
+    patterns: Iterable[Pattern], everything: dict[Per, list[Item]], unlisted: bool
+) -> list[str]:
+    """The patterns that match nothing; where a listing is refused, a name may be in there."""
+    names: dict[str, set[str]] = {}
+    for per, items in everything.items():
+        for item in items:
+            held = names.setdefault(item.schema, set())
+            if per != "schemas":
+                held.add(item.name)
+
+    def matches(pattern: Pattern) -> bool:
+        schemas = [schema for schema in names if pattern.schema.fullmatch(schema)]
+        wanted = pattern.name
+        if wanted is None or unlisted:
+            return bool(schemas)
+        return any(wanted.fullmatch(name) for schema in schemas for name in names[schema])
+
+    return [pattern.text for pattern in patterns if not matches(pattern)]
+
+
+def _empty(selection: Selection, unmatched: Sequence[str]) -> InvalidSelection:
+    if selection.include and len(unmatched) == len(selection.include):
+        return InvalidSelection(f"Nothing in the source matches {_named(unmatched)}.", EMPTY_FIX)
+    return InvalidSelection(
+        f"Excluding {_named(selection.exclude)} leaves nothing of what was selected.",
+        "Exclude less, or include more.",
+    )
+
+
+def _named(patterns: Sequence[str]) -> str:
+    more = len(patterns) - PATTERNS_NAMED
+    shown = ", ".join(quoted(pattern) for pattern in patterns[:PATTERNS_NAMED])
+    return f"{shown} and {more} more" if more > 0 else shown
 
 
 def _picked(per: Per, items: Iterable[Item], matcher: Matcher, chosen: set[str]) -> list[Item]:

@@ -42,6 +42,7 @@ class Selection:
 
 @dataclass(frozen=True)
 class Pattern:
+    text: str
     schema: re.Pattern[str]
     name: re.Pattern[str] | None
 
@@ -87,7 +88,7 @@ def _pattern(text: str) -> Pattern:
     if not all(parts):
         raise _invalid(text, "has an empty name", "Write `schema` or `schema.name`.")
     compiled = [re.compile(_regex(part), re.DOTALL) for part in parts]
-    return Pattern(compiled[0], compiled[1] if len(compiled) == 2 else None)
+    return Pattern(text, compiled[0], compiled[1] if len(compiled) == 2 else None)
 
 
 def _parts(text: str) -> list[list[Token]]:
@@ -132,6 +133,10 @@ def _regex(tokens: list[Token]) -> str:
 
 
 def _invalid(text: str, why: str, fix: str) -> InvalidSelection:
+    return InvalidSelection(f"The pattern {quoted(text)} {why}.", fix)
+
+
+def quoted(text: str) -> str:
+    """A pattern as a message shows it: short, and visible in every character."""
     shown = text if len(text) <= 80 else text[:77] + "..."
-    quoted = f"'{shown}'" if shown.isprintable() else repr(shown)
-    return InvalidSelection(f"The pattern {quoted} {why}.", fix)
+    return f"'{shown}'" if shown.isprintable() else repr(shown)

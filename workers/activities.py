@@ -15,6 +15,7 @@ from temporalio import activity
 
 from extraction import check, extract
 from extraction.connection import Load as SourceLoad
+from extraction.selection import quoted
 from extraction.snapshot.layout import root_of
 from workers.attempt import Attempt
 from workers.contract import (
@@ -44,6 +45,8 @@ Result = TypeVar("Result")
 
 # Reading every part back says nothing until it is through.
 VERIFY_SILENCE_LIMIT = 1800.0
+# The manifest names all of them.
+PATTERNS_TOLD = 20
 TOO_LATE = "The cancel came too late: the snapshot was already verified and written."
 
 
@@ -66,12 +69,8 @@ class Activities:
 
         plan, load = await attempt.run(work)
         result = _plan_result(plan, load)
-        self._needs.publisher.plan(run.run_id, _plan_record(result))
-        attempt.beater.say(
-            "planned",
-            f"Planned {result.relations} relations of {result.schemas} schemas in"
-            f" {result.batches} batches and {len(result.shards)} shards.",
-        )
+        self._needs.publisher.plan(run.run_id, _plan_record(result, plan.unmatched))
+        _say_planned(attempt, plan)
         attempt.finished()
         return result
 
@@ -228,8 +227,10 @@ def _plan_result(plan: extract.Plan, load: SourceLoad) -> PlanResult:
     )
 
 
-def _plan_record(plan: PlanResult) -> PlanRecord:
-    return PlanRecord(plan.relations, plan.schemas, plan.batches, time.time(), plan.shards)
+def _plan_record(plan: PlanResult, unmatched: list[str]) -> PlanRecord:
+    return PlanRecord(
+        plan.relations, plan.schemas, plan.batches, time.time(), plan.shards, unmatched
+    )
 
 
 def _load(load: SourceLoad) -> Load:
@@ -273,6 +274,20 @@ class _Story:
                 f"{self._name}: batch {advance.batch + 1} is read again.",
                 "warning",
             )
+
+
+def _say_planned(attempt: Attempt, plan: extract.Plan) -> None:
+    attempt.beater.say(
+        "planned",
+        f"Planned {plan.relations} relations of {len(plan.selected_schemas)} schemas in"
+        f" {len(plan.batches)} batches and {len(plan.shards)} shards.",
+    )
+    for text in plan.unmatched[:PATTERNS_TOLD]:
+        message = f"The include pattern {quoted(text)} matches nothing."
+        attempt.beater.say("pattern_unmatched", message, "warning")
+    for text in plan.idle_excludes[:PATTERNS_TOLD]:
+        message = f"The exclude pattern {quoted(text)} matches nothing."
+        attempt.beater.say("pattern_unmatched", message)
 
 
 def _say_finished(attempt: Attempt, finished: extract.Finished) -> None:

@@ -234,13 +234,17 @@ class Progress:
 
 @dataclass(frozen=True)
 class PlanRecord:
-    """The denominator, published once the inventory is done."""
+    """The denominator, published once the inventory is done.
+
+    `unmatched`: patterns of include that match nothing.
+    """
 
     relations: int
     schemas: int
     batches: int
     planned_at: float
     shards: list[ShardPlan] = field(default_factory=list)
+    unmatched: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ class Cut:
     shards: tuple[ShardPlan, ...]
     schemas: int
     sizes: tuple[int, ...]
+    unmatched: tuple[str, ...]
 
 
 def read_into(board: Board) -> None:
@@ -84,7 +85,7 @@ def _cut(url: str, path: str) -> Cut:
     plan = load_plan(open_storage(url), path)
     shards = tuple(ShardPlan(s.id, s.label, s.total, s.first_batch, s.batches) for s in plan.shards)
     sizes = tuple(len(b.items) if b.per == "relations" else 0 for b in plan.batches)
-    return Cut(shards, len(plan.selected_schemas), sizes)
+    return Cut(shards, len(plan.selected_schemas), sizes, tuple(plan.unmatched))
 
 
 def _record(cut: Cut, board: Board) -> PlanRecord:
@@ -95,6 +96,7 @@ def _record(cut: Cut, board: Board) -> PlanRecord:
         batches=len(cut.sizes),
         planned_at=began.timestamp(),
         shards=list(cut.shards),
+        unmatched=list(cut.unmatched),
     )
 
 

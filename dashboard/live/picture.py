@@ -70,6 +70,8 @@ class Picture:
     batches: int | None = None
     batches_done: int = 0
     completeness: dict[str, int] = field(default_factory=dict)
+    # Patterns of include that match nothing.
+    unmatched: list[str] = field(default_factory=list)
 
     def final(self) -> dict[str, Any]:
         """What the reconciler keeps on the row when the run ends."""
@@ -81,6 +83,7 @@ class Picture:
             "schemas": self.schemas,
             "batches": self.batches,
             "shards": self.shards,
+            "unmatched": self.unmatched,
         }
 
 
@@ -116,6 +119,7 @@ def _open(board: Board, now: float) -> Picture:
         schemas=plan.schemas if plan else None,
         batches=plan.batches if plan else None,
         batches_done=sum(s["batches"] if _finished(s) else s["batch"] for s in shards),
+        unmatched=plan.unmatched if plan else [],
     )
 
 
@@ -227,6 +231,7 @@ def row_facts(run: Run, workers: int | None = None) -> RowFacts:
         error=(run.error or {}).get("message", ""),
         unproven=unproven,
         workers=workers,
+        unmatched=run.final.get("unmatched", []),
     )
 
 
@@ -256,6 +261,7 @@ def _ended(board: Board) -> Picture:
         batches=run.final.get("batches"),
         batches_done=sum(shard["batch"] for shard in shards),
         completeness=run.completeness,
+        unmatched=run.final.get("unmatched", []),
     )
 
 

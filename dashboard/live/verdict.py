@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
+from extraction.selection import quoted
 from workers.contract import Progress
 
 Word = Literal["working", "waiting", "quiet", "stalled", "lost", "retrying", "finished"]
@@ -21,6 +22,7 @@ Tone = Literal["run", "ok", "warn", "bad", "hold", "idle"]
 LOST_AFTER = 10.0
 QUIET_AFTER = 5.0
 STALLED_AFTER = 60.0
+PATTERNS_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,10 @@ class Verdict:
 
 @dataclass(frozen=True)
 class RowFacts:
-    """What the run's row says. `workers` is how many are alive, None when nobody knows."""
+    """What the run's row says. `workers` is how many are alive, None when nobody knows.
+
+    `unmatched`: patterns of include that match nothing.
+    """
 
     status: str
     waiting_reason: str = ""
@@ -43,6 +48,7 @@ class RowFacts:
     error: str = ""
     unproven: int = 0
     workers: int | None = None
+    unmatched: Sequence[str] = ()
 
 
 def clock(at: float) -> str:
@@ -160,7 +166,22 @@ def _moving(count: Counter[Word], shards: Sequence[tuple[int, Verdict]]) -> str:
 
 def _partial(row: RowFacts) -> Verdict:
     scopes = "1 scope is" if row.unproven == 1 else f"{row.unproven} scopes are"
-    return Verdict("finished", f"{scopes} denied or errored, the rest is proven complete", "warn")
+    sentence = f"{scopes} denied or errored, the rest is proven complete"
+    return Verdict("finished", sentence + _without_match(row), "warn")
+
+
+def _succeeded(row: RowFacts) -> Verdict:
+    sentence = "every selected scope is proven complete" + _without_match(row)
+    return Verdict("finished", sentence, "warn" if row.unmatched else "ok")
+
+
+def _without_match(row: RowFacts) -> str:
+    """What was asked for and is not there: a slip of the hand, or a table that is gone."""
+    if not row.unmatched:
+        return ""
+    shown = ", ".join(quoted(text) for text in row.unmatched[:PATTERNS_SHOWN])
+    more = len(row.unmatched) - PATTERNS_SHOWN
+    return f"; nothing matches {shown}" + (f" and {more} more patterns" if more > 0 else "")
 
 
 _FROM_STATUS: dict[str, Callable[[RowFacts], Verdict]] = {
@@ -169,7 +190,7 @@ _FROM_STATUS: dict[str, Callable[[RowFacts], Verdict]] = {
     ),
     "paused": lambda row: Verdict("waiting", "paused", "hold"),
     "cancelling": lambda row: Verdict("waiting", "running statements are being ended", "hold"),
-    "succeeded": lambda row: Verdict("finished", "every selected scope is proven complete", "ok"),
+    "succeeded": _succeeded,
     "partial": _partial,
     "failed": lambda row: Verdict("finished", row.error or "it failed", "bad"),
     "cancelled": lambda row: Verdict(

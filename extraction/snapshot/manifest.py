@@ -152,6 +152,7 @@ def _document(
         "finished_at": at,
         "source": asdict(plan.source),
         "selection": asdict(plan.selection),
+        "unmatched": plan.unmatched,
         "kinds": plan.kinds,
         "counts": counts,
         "completeness": {

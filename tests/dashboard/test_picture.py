@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -131,6 +132,16 @@ def test_an_ended_run_is_drawn_from_its_row_alone():
     assert drawn.progress["rate"] == 15.0
     assert run_dict(whole.run, drawn)["verdict"] == (
         "finished: every selected scope is proven complete"
+    )
+
+
+def test_what_matched_nothing_is_said_at_the_end():
+    board = a_board(s0={"done": 100, "state": "done"})
+    board.take_plan(replace(a_plan(), unmatched=["gone", "crm.gone"]))
+    last = picture.draw(board, NOW).final()
+    ended = Board(a_row("succeeded", final=last, finished_at=datetime.fromtimestamp(NOW, UTC)))
+    assert run_dict(ended.run, picture.draw(ended, NOW))["verdict"] == (
+        "finished: every selected scope is proven complete; nothing matches 'gone', 'crm.gone'"
     )
 
 

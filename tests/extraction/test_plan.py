@@ -9,7 +9,7 @@ import pytest
 
 from extraction.catalog import KINDS
 from extraction.connection import Item, Per
-from extraction.errors import SnapshotDamaged
+from extraction.errors import InvalidSelection, PermissionDenied, SnapshotDamaged
 from extraction.extract import load_plan, make_plan
 from extraction.plan import COLUMNS_IN_BATCH, Plan
 from extraction.selection import Selection
@@ -119,7 +119,48 @@ def test_a_selection_of_relations_takes_their_schemas_along(storage: Storage) ->
     assert [i.name for b in plan.batches if b.per == "relations" for i in b.items] == ["t000001"]
 
 
-def test_nothing_selected_is_a_plan_without_batches(storage: Storage) -> None:
-    plan = plan_of(storage, Inventory(relations(4)), Selection(["nothing.here"]))
-    assert (plan.batches, plan.shards, plan.relations) == ([], [], 0)
-    assert plan.kinds == list(KINDS)
+@pytest.mark.parametrize(
+    ("include", "exclude", "message"),
+    [
+        (["nothing.here"], [], "Nothing in the source matches 'nothing.here'."),
+        (["S000", "x*"], ["s001"], "Nothing in the source matches 'S000', 'x*'."),
+        (["s001"], ["s*"], "Excluding 's*' leaves nothing of what was selected."),
+        ([], ["*"], "Excluding '*' leaves nothing of what was selected."),
+    ],
+)
+def test_a_selection_of_nothing_is_refused(
+    storage: Storage, include: list[str], exclude: list[str], message: str
+) -> None:
+    with pytest.raises(InvalidSelection) as refused:
+        plan_of(storage, Inventory(relations(4, 2)), Selection(include, exclude))
+    assert (refused.value.message, refused.value.retry) == (message, "never")
+    assert storage.list("snapshots") == []
+
+
+def test_a_source_that_holds_nothing_is_a_plan_without_batches(storage: Storage) -> None:
+    for selection in (Selection(), Selection(exclude=["tmp_*"])):
+        plan = plan_of(storage, Inventory(), selection)
+        assert (plan.batches, plan.shards, plan.relations) == ([], [], 0)
+        assert plan.kinds == list(KINDS)
+    with pytest.raises(InvalidSelection):
+        plan_of(storage, Inventory(), Selection(["s000"]))
+
+
+def test_patterns_that_match_nothing_are_named(storage: Storage) -> None:
+    selection = Selection(["s000", "gone", "s001.gone", "s001.t00000?"], ["tmp_*", "s000.t*"])
+    plan = plan_of(storage, Inventory(relations(4, 2)), selection)
+    assert plan.unmatched == ["gone", "s001.gone"]
+    assert plan.idle_excludes == ["tmp_*"]
+    assert load_plan(storage, plan.path) == plan
+
+
+def test_a_name_that_may_be_in_a_refused_listing_is_not_called_missing(storage: Storage) -> None:
+    class Refusing(Inventory):
+        def inventory(self, per: Per) -> list[Item]:
+            if per == "routines":
+                raise PermissionDenied
+            return super().inventory(per)
+
+    plan = plan_of(storage, Refusing(relations(4, 2)), Selection(["s000.f", "gone.f"]))
+    assert plan.unmatched == ["gone.f"]
+    assert plan.selected_schemas == ["s000"]

@@ -283,11 +283,40 @@ async def test_no_password_reaches_temporal_redis_storage_or_logs(
     assert [file for file in read if PASSWORD.encode() in file.read_bytes()] == []
 
 
+async def test_a_selection_of_nothing_fails_at_once_and_names_the_patterns(cast: Cast) -> None:
+    cast.fleet.start("w1")
+    run = await cast.start(selection=Selection(["no_such_schema", "nor.this"]))
+    with pytest.raises(WorkflowFailureError) as failure:
+        await run.result()
+    error = failure.value.cause
+    assert isinstance(error, ApplicationError)
+    assert error.type == "config"
+    assert "'no_such_schema', 'nor.this'" in error.message
+    told = [e.message for _, e in (await run.cut()).events if e.code == "source_failed"]
+    assert [message.endswith("Not tried again.") for message in told] == [True]
+    assert not cast.storage.exists(run.manifest_path)
+
+
+async def test_a_pattern_that_matches_nothing_is_told_and_listed(cast: Cast) -> None:
+    cast.fleet.start("w1")
+    selection = Selection(["public", "gone.orders"], ["tmp_*"], ["schemas"])
+    run = await cast.start(selection=selection)
+    assert (await run.result()).status == "succeeded"
+    assert run.manifest()["unmatched"] == ["gone.orders"]
+    cut = await run.cut()
+    assert cut.plan and cut.plan.unmatched == ["gone.orders"]
+    told = [(e.level, e.message) for _, e in cut.events if e.code == "pattern_unmatched"]
+    assert told == [
+        ("warning", "The include pattern 'gone.orders' matches nothing."),
+        ("info", "The exclude pattern 'tmp_*' matches nothing."),
+    ]
+
+
 async def test_a_run_costs_little_beside_its_reading(cast: Cast) -> None:
     cast.fleet.start("w1")
-    await (await cast.start(selection=Selection(include=["nosuch"]))).result()
+    await (await cast.start(selection=Selection(kinds=["schemas"]))).result()
     started = time.monotonic()
-    result = await (await cast.start(selection=Selection(include=["nosuch"]))).result()
+    result = await (await cast.start(selection=Selection(kinds=["schemas"]))).result()
     took = time.monotonic() - started
     print(f"fixed cost of a run: {took:.2f} s")
     assert result.status == "succeeded"
