@@ -10,16 +10,12 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
-from dashboard.live import sources, verdict
+from dashboard.live import rate, sources, verdict
 from dashboard.live.board import Board, Source
 from dashboard.live.verdict import RowFacts, Tone, Verdict
 from dashboard.models import Run
 from dashboard.story import Line
-from workers.contract import Progress, ShardPlan
-
-# Before this much is proven a time left would be a guess.
-ETA_AFTER_SECONDS = 4.0
-ETA_AFTER_SHARE = 0.03
+from workers.contract import ShardPlan
 
 
 class Totals(TypedDict):
@@ -107,7 +103,7 @@ def _open(board: Board, now: float) -> Picture:
     plan = board.plan
     return Picture(
         phase=phase,
-        progress=_totals(board, shards, alive, now),
+        progress=_totals(board, shards, now),
         verdict=_verdict(board, phase, now),
         shards=shards,
         events=list(board.events),
@@ -184,28 +180,18 @@ def _youngest(times: list[float], now: float) -> int | None:
     return _age(max(times), now) if times else None
 
 
-def _totals(board: Board, shards: list[Shard], alive: list[Progress], now: float) -> Totals:
+def _totals(board: Board, shards: list[Shard], now: float) -> Totals:
     done = sum(shard["done"] for shard in shards)
     total = board.plan.relations if board.plan else sum(shard["total"] for shard in shards)
-    moving = any(record.shard >= 0 for record in alive)
+    speed = rate.of_run(board, done, total, now)
     return {
         "done": done,
         "in_flight": sum(shard["in_flight"] for shard in shards),
         "total": total,
         "unit": "relations",
-        "rate": round(sum(shard["rate"] for shard in shards), 1),
-        "eta_seconds": _eta(board, done, total, now) if moving else None,
+        "rate": round(speed, 1),
+        "eta_seconds": rate.seconds_left(board, done, total, speed, now),
     }
-
-
-def _eta(board: Board, done: int, total: int, now: float) -> int | None:
-    """From the average since the plan: steadier than the rates of the moment."""
-    if board.plan is None or not total:
-        return None
-    elapsed = now - board.plan.planned_at
-    if elapsed < ETA_AFTER_SECONDS or done < total * ETA_AFTER_SHARE or not done:
-        return None
-    return round((total - done) * elapsed / done)
 
 
 def _verdict(board: Board, phase: str, now: float) -> Verdict:

@@ -42,7 +42,8 @@ def _planned(plan: PlanRecord, at: float) -> PlanRecord:
 
 
 def beat(shard: int, **fields):
-    return a_beat(RUN, shard, **({"beat_at": NOW, "advanced_at": NOW} | fields))
+    times = {"started_at": NOW - 20, "beat_at": NOW, "advanced_at": NOW}
+    return a_beat(RUN, shard, **(times | fields))
 
 
 def test_every_shard_of_the_plan_is_listed_waiting_ones_too():
@@ -57,7 +58,7 @@ def test_every_shard_of_the_plan_is_listed_waiting_ones_too():
         "in_flight": 25,
         "total": 300,
         "unit": "relations",
-        "rate": 10.0,
+        "rate": 2.5,
         "eta_seconds": 100,
     }
     assert (drawn.phase, drawn.batches_done, drawn.workers) == ("extract", 2, ["w1"])
