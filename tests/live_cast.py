@@ -90,7 +90,7 @@ class Publisher:
         return self._send(Frame("progress", self.run_id, records=[record]))
 
     def event(self, message: str, code: str = "shard_done", **fields: Any) -> int:
-        event = Event(self.run_id, code, message, at=time.time(), **fields)
+        event = Event(self.run_id, code, message, **{"at": time.time(), **fields})
         return self._send(Frame("event", self.run_id, event=event))
 
     def lifecycle(self, status: str) -> int:

@@ -143,7 +143,7 @@ export function runPage(root) {
     if (!list || !line) return;
     const newest = Number(list.dataset.newest) || Number(root.dataset.seq) || 0;
     for (const event of heard.events.filter((e) => e.seq > newest)) {
-      list.prepend(lineOf(event, line.content));
+      place(list, lineOf(event, line.content));
       list.dataset.newest = event.seq;
     }
     while (list.children.length > LINES) list.lastElementChild.remove();
@@ -167,6 +167,12 @@ export function runPage(root) {
     for (const tr of root.querySelectorAll("tr[data-shard]"))
       if (tr.beat != null) put(tr, "beat", age(tr.beat));
   }, 500);
+}
+
+// Newest first by their time: what several workers say arrives in another order.
+function place(list, li) {
+  const at = (line) => Date.parse(line.querySelector("time").dateTime), time = at(li);
+  list.insertBefore(li, [...list.children].find((line) => !(at(line) > time)) || null);
 }
 
 function lineOf(event, template) {

@@ -182,7 +182,8 @@ def run_row(run: Run) -> RunRow:
 
 
 def run_view(run: Run, picture: Picture) -> RunView:
-    events = picture.events[::-1]
+    # By their time, not by seq: what several workers say arrives in another order.
+    events = sorted(picture.events, key=lambda line: (line["at"], line["seq"]), reverse=True)
     return RunView(
         **_basics(run, picture),
         seq=picture.seq,

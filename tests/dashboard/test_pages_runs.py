@@ -15,7 +15,7 @@ from dashboard.live.picture import draw
 from dashboard.models import Run
 from dashboard.views.contexts import run_view
 from tests.dashboard import cast
-from workers.contract import PlanRecord, Progress, ShardPlan
+from workers.contract import Event, Frame, PlanRecord, Progress, ShardPlan
 
 pytestmark = pytest.mark.django_db
 
@@ -254,6 +254,18 @@ def working(shard: int, now: float, **fields) -> Progress:
         "advanced_at": now,
     }
     return Progress(**values | fields)
+
+
+def test_the_story_is_ordered_by_time_then_by_seq(warehouse):
+    now = time.time()
+    board = Board(cast.run(warehouse, "running"))
+    said = [("done", now + 1), ("late", now - 9), ("verifying", now + 2), ("again", now + 2)]
+    for seq, (message, at) in enumerate(said, 1):
+        event = Event(str(board.run.pk), "code", message, at=at)
+        board.apply(seq, Frame("event", str(board.run.pk), event=event))
+    shown = [event["message"] for event in run_view(board.run, draw(board, now)).events]
+    assert shown == ["again", "verifying", "done", "late"]
+    assert [line["seq"] for line in draw(board, now).events] == [1, 2, 3, 4]
 
 
 def test_trouble_comes_first_and_done_last(warehouse):

@@ -150,6 +150,20 @@ def test_a_line_that_comes_late_is_put_in_its_place(
     until(page, lambda: story(page) == ["second", "first"])
 
 
+def test_lines_stand_by_their_time_whatever_order_they_come_in(
+    address: str, page: Page, run: Run, publisher: Publisher, complaints: None
+) -> None:
+    page.goto(f"{address}/runs/{run.pk}/")
+    expect(page.locator(BADGE)).to_contain_text("Live")
+    now = time.time()
+    for message, at in (("second", now), ("first", now - 1), ("third", now)):
+        publisher.event(message, at=at)
+    order = ["third", "second", "first"]
+    until(page, lambda: story(page) == order)
+    page.reload()
+    assert story(page) == order
+
+
 def test_polling_begins_while_the_handshake_hangs_and_ends_with_the_run(
     address: str, page: Page, run: Run, publisher: Publisher
 ) -> None:
