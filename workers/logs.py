@@ -87,4 +87,9 @@ def configure(log_format: str, level: str, component: str) -> None:
     root.setLevel(level.upper())
     for chatty in ("httpx", "hvac", "urllib3", "asyncio", "uvicorn.access"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    # A line for each socket, and four for each sign-in: for whoever asks for them.
+    for chatty in ("uvicorn.error", "axes"):
+        logging.getLogger(chatty).setLevel(
+            logging.NOTSET if root.level < logging.INFO else max(root.level, logging.WARNING)
+        )
     structlog.contextvars.bind_contextvars(component=component)

@@ -17,8 +17,10 @@ from pathlib import Path
 
 import psutil
 import pytest
+import requests
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from dotenv import dotenv_values
+from websockets.sync.client import connect
 
 from dashboard.local.process import Child, StartFailed
 from dashboard.local.servers import free_port
@@ -28,6 +30,7 @@ STOPPED_WITHIN = 8  # the contract
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 
 PASSWORD = "an-admin-passes-here"
+GENERATED = re.compile(r"password  (\S{12,})  \(not shown again\)")
 # The smallest demo: what is measured here is the house, not the warehouse.
 UP = [sys.executable, "manage.py", "up", "--demo-relations", "40"]
 
@@ -147,6 +150,30 @@ def secrets_in_command_lines(copy: Copy) -> list[str]:
     return [name for name in names if (copy.directory / name).read_text() in text]
 
 
+def test_signing_in_and_watching_leave_the_terminal_to_what_matters(running: Copy) -> None:
+    address = f"http://127.0.0.1:{running.port}"
+    with requests.Session() as browser:
+        assert sign_in(browser, address, PASSWORD) == 200
+        cookies = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
+    socket_address = f"{address.replace('http', 'ws')}/ws/runs/"
+    with connect(socket_address, origin=address, additional_headers={"Cookie": cookies}) as ws:
+        assert "state" in str(ws.recv(timeout=10))
+    with requests.Session() as stranger:
+        sign_in(stranger, address, "a wrong one")
+    # A failure is told; the sign-in and the socket, which came before it, are not.
+    until(lambda: any("AXES" in line for line in running.lines), 10)
+    told = [line for line in running.lines if "AXES" in line or "uvicorn" in line]
+    assert ["failure" in line for line in told] == [True]
+
+
+def sign_in(browser: requests.Session, address: str, password: str) -> int:
+    form = browser.get(f"{address}/sign-in/", timeout=10).text
+    [token] = re.findall(r'name="csrfmiddlewaretoken" value="([^"]+)"', form)
+    data = {"username": "admin", "password": password, "csrfmiddlewaretoken": token}
+    headers = {"Origin": address}
+    return browser.post(f"{address}/sign-in/", data, headers=headers, timeout=10).status_code
+
+
 def test_a_second_copy_on_the_same_directory_is_refused(running: Copy) -> None:
     second = run_up({**running.environment, "PORT": str(free_port())})
     assert second.returncode == 1
@@ -249,13 +276,25 @@ def test_a_stop_while_starting_leaves_nothing(copy: Copy) -> None:
     until(lambda: up.exit_code == 0, 1)
 
 
+def test_a_first_start_that_is_broken_off_still_tells_the_password(copy: Copy) -> None:
+    copy.environment["ADMIN_PASSWORD"] = ""
+    lines: list[str] = []
+    up = copy.child = Child(
+        "up", UP, copy.environment, CHECKOUT, lambda _, line: lines.append(line)
+    )
+    until(lambda: any("Preparing the demo" in line for line in lines), 60)
+    up.ask_to_stop()
+    until(lambda: up.exit_code is not None, STOPPED_WITHIN)
+    assert any(GENERATED.search(line) for line in lines)
+
+
 def test_two_copies_run_side_by_side(running: Copy, copy: Copy) -> None:
     copy.environment["ADMIN_PASSWORD"] = ""
     copy.start()
     assert running.get("/healthz")[0] == copy.get("/healthz")[0] == 200
     assert PBKDF2PasswordHasher().verify(PASSWORD, stored_password(running))
     [line] = [line for line in copy.lines if "password" in line]
-    generated = re.search(r"password  (\S{12,})  \(not shown again\)", line)
+    generated = GENERATED.search(line)
     assert generated
     assert PBKDF2PasswordHasher().verify(generated[1], stored_password(copy))
 

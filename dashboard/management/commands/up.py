@@ -71,18 +71,27 @@ def run(supervisor: Supervisor, demo: Demo, password: str) -> None:
         connections.close_all()
 
     source = Background(demo.build_source)
-    supervisor.start_servers(meanwhile=prepare_database)
-    supervisor.start_components()
-    if demo.is_first_start or demo.has_moved:
-        console.say("Preparing the demo source and its connection …")
-        supervisor.wait("building the demo source", source.is_done, 300)
-        supervisor.run_once("demo", [sys.executable, "manage.py", *demo.command])
-        demo.set_done()
-        Background(demo.settle)
-    if generated:
-        console.say(f"Sign in as admin with the password  {generated}  (not shown again)")
+    try:
+        supervisor.start_servers(meanwhile=prepare_database)
+        supervisor.start_components()
+        prepare_demo(supervisor, demo, source)
+    finally:
+        # At the end, where it is found; and after a failure too, for there is no other time.
+        if generated:
+            console.say("")
+            console.say(f"Sign in as admin with the password  {generated}  (not shown again)")
     console.say(f"Surveyor is ready:  {supervisor.instance.url}/")
     supervisor.keep_running()
+
+
+def prepare_demo(supervisor: Supervisor, demo: Demo, source: Background) -> None:
+    if not (demo.is_first_start or demo.has_moved):
+        return
+    supervisor.console.say("Preparing the demo source and its connection …")
+    supervisor.wait("building the demo source", source.is_done, 300)
+    supervisor.run_once("demo", [sys.executable, "manage.py", *demo.command])
+    demo.set_done()
+    Background(demo.settle)
 
 
 def create_admin(password: str) -> str:
