@@ -7,11 +7,12 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.http import HttpRequest
-from ninja.errors import AuthenticationError, AuthorizationError
+from ninja.errors import AuthorizationError
 from ninja.security import HttpBearer
 from ninja.security.apikey import APIKeyCookie
 
 from dashboard.access import Role, has_role, user_from_authorization
+from dashboard.api.problems import UnknownToken
 
 
 class Bearer(HttpBearer):
@@ -23,7 +24,7 @@ class Bearer(HttpBearer):
         user = user_from_authorization(f"Bearer {token}")
         if user is None:
             # Not passed on to the session: who sends a token means the token.
-            raise AuthenticationError
+            raise UnknownToken
         request.user = user
         return _in_role(user, self.role)
 

@@ -36,37 +36,53 @@ def _documented(schema: type[ConnectionIn] | type[CredentialIn], **changes: Any)
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": body}}}}
 
 
-@router.get("/connections", response={200: ConnectionList, **REFUSALS})
+@router.get(
+    "/connections", summary="Connections, newest first", response={200: ConnectionList, **REFUSALS}
+)
 def list_connections(request: HttpRequest, limit: Limit = 50, cursor: Cursor = "") -> Any:
+    """Every connection, without any secret. `next` is the cursor of the following page, null at
+    the end.
+    """
     rows, following = page(Connection.objects.all(), limit, cursor)
     return {"items": [shown(row) for row in rows], "next": following}
 
 
 @router.post(
     "/connections",
+    summary="Create a connection",
     response={201: ConnectionOut, **REFUSALS},
     auth=by("admin"),
     openapi_extra=_documented(ConnectionIn),
 )
 def create_connection(request: HttpRequest) -> Any:
+    """Saves the password in Vault, then the connection. Needs the role admin."""
     form = ConnectionForm.from_api(_body(request))
     if not form.is_valid():
         raise problems.of_form(form.errors)
     return Status(201, shown(verbs.create(form, request.user)))
 
 
-@router.get("/connections/{uuid:connection_id}", response={200: ConnectionOut, **REFUSALS})
+@router.get(
+    "/connections/{uuid:connection_id}",
+    summary="One connection",
+    response={200: ConnectionOut, **REFUSALS},
+)
 def get_connection(request: HttpRequest, connection_id: UUID) -> Any:
+    """The settings of a connection and the version of its credential; never the secret."""
     return shown(_fetch(connection_id))
 
 
 @router.patch(
     "/connections/{uuid:connection_id}",
+    summary="Change a connection",
     response={200: ConnectionOut, **REFUSALS},
     auth=by("admin"),
     openapi_extra=_documented(ConnectionIn, required=[]),
 )
 def edit_connection(request: HttpRequest, connection_id: UUID) -> Any:
+    """Send only what changes. Where the server or the username changes, the password must be sent
+    again: the old one is never sent elsewhere. Needs the role admin.
+    """
     connection = _fetch(connection_id)
     form = ConnectionForm.from_api(_body(request), instance=connection)
     if not form.is_valid():
@@ -75,20 +91,28 @@ def edit_connection(request: HttpRequest, connection_id: UUID) -> Any:
 
 
 @router.delete(
-    "/connections/{uuid:connection_id}", response={204: None, **REFUSALS}, auth=by("admin")
+    "/connections/{uuid:connection_id}",
+    summary="Delete a connection",
+    response={204: None, **REFUSALS},
+    auth=by("admin"),
 )
 def delete_connection(request: HttpRequest, connection_id: UUID) -> Any:
+    """Destroys its credential; runs and snapshots stay. 409 while a run is open. Needs the role
+    admin.
+    """
     verbs.delete(_fetch(connection_id), request.user)
     return Status(204, None)
 
 
 @router.put(
     "/connections/{uuid:connection_id}/credential",
+    summary="Rotate the credential",
     response={200: ConnectionOut, **REFUSALS},
     auth=by("admin"),
     openapi_extra=_documented(CredentialIn),
 )
 def rotate_credential(request: HttpRequest, connection_id: UUID) -> Any:
+    """Saves a new version of username and password, which later runs use. Needs the role admin."""
     connection = _fetch(connection_id)
     body = _body(request)
     unknown = [
@@ -108,10 +132,14 @@ CREDENTIAL = ("username", "password")
 
 @router.post(
     "/connections/{uuid:connection_id}/check",
+    summary="Check a connection",
     response={200: CheckOut, **REFUSALS},
     auth=by("operator"),
 )
 def check_connection(request: HttpRequest, connection_id: UUID) -> Any:
+    """A worker tries it from the network up to the catalogue and says how far it came, and what to
+    do at the step that failed. Needs the role operator.
+    """
     return asdict(verbs.check(_fetch(connection_id), request.user))
 
 

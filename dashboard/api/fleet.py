@@ -15,7 +15,8 @@ from dashboard.story import iso
 router = Router(tags=["workers"])
 
 
-@router.get("/workers", response={200: WorkerList, **REFUSALS})
+@router.get("/workers", summary="The workers", response={200: WorkerList, **REFUSALS})
 def list_workers(request: HttpRequest) -> Any:
+    """Every worker that Temporal has heard of lately, with its slots and its last beat."""
     items = [{**asdict(w), "started_at": iso(w.started_at)} for w in temporal.workers()]
     return {"items": items, "next": None}

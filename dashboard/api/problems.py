@@ -13,7 +13,7 @@ from django.db import OperationalError
 from django.forms.utils import ErrorDict as FormErrors
 from django.http import Http404, HttpRequest, HttpResponse
 from ninja import NinjaAPI
-from ninja.errors import HttpError, ValidationError
+from ninja.errors import AuthenticationError, HttpError, ValidationError
 
 from dashboard.connections import ConnectionRefused, Unavailable
 from dashboard.runs import RunConflict, StateForbids
@@ -32,6 +32,10 @@ class Invalid(Exception):
     def __init__(self, *errors: tuple[str, str]) -> None:
         self.errors = [{"field": field, "message": message} for field, message in errors]
         super().__init__("invalid")
+
+
+class UnknownToken(AuthenticationError):
+    """A bearer token was sent, and it is nobody's."""
 
 
 def problem(
@@ -59,6 +63,12 @@ def unauthorized() -> HttpResponse:
     return response
 
 
+def _unknown_token() -> HttpResponse:
+    response = problem(401, "This token is unknown, expired or revoked.", kind="token")
+    response["WWW-Authenticate"] = 'Bearer realm="surveyor", error="invalid_token"'
+    return response
+
+
 def invalid(errors: Sequence[FieldError]) -> HttpResponse:
     return problem(422, "Some fields are not valid.", kind="invalid", errors=errors)
 
@@ -79,6 +89,8 @@ def answer_errors(api: NinjaAPI) -> None:
 
 
 def _http(request: HttpRequest, error: HttpError) -> HttpResponse:
+    if isinstance(error, UnknownToken):
+        return _unknown_token()
     if error.status_code == 401:
         return unauthorized()
     return problem(error.status_code, str(error))

@@ -25,7 +25,7 @@ After = Annotated[int, Query(ge=0, le=2**63 - 1)]
 EventLimit = Annotated[int, Query(ge=1, le=2000)]
 
 
-@router.get("/runs", response={200: RunList, **REFUSALS})
+@router.get("/runs", summary="Runs, newest first", response={200: RunList, **REFUSALS})
 def list_runs(
     request: HttpRequest,
     limit: Limit = 50,
@@ -33,6 +33,7 @@ def list_runs(
     status: Run.Status | None = None,
     connection: UUID | None = None,
 ) -> Any:
+    """All runs, or those of one status or connection. `next` is the cursor of the following page."""
     rows = Run.objects.all()
     if status:
         rows = rows.filter(status=status)
@@ -42,8 +43,13 @@ def list_runs(
     return {"items": [verbs.run_dict(run) for run in found], "next": following}
 
 
-@router.post("/runs", response={201: RunOut, **REFUSALS}, auth=by("operator"))
+@router.post(
+    "/runs", summary="Start a run", response={201: RunOut, **REFUSALS}, auth=by("operator")
+)
 def start_run(request: HttpRequest, body: RunIn) -> Any:
+    """Of a connection, by id or name; without patterns and kinds it reads everything. 409 names the
+    open run if there is one. With Temporal away it is saved and starts later. Needs the role operator.
+    """
     connection = named(body.connection)
     selection = Selection(include=body.include, exclude=body.exclude, kinds=body.kinds)
     try:
@@ -53,20 +59,34 @@ def start_run(request: HttpRequest, body: RunIn) -> Any:
     return Status(201, verbs.run_dict(run))
 
 
-@router.get("/runs/{uuid:run_id}", response={200: RunOut, **REFUSALS})
+@router.get("/runs/{uuid:run_id}", summary="One run", response={200: RunOut, **REFUSALS})
 def get_run(request: HttpRequest, run_id: UUID) -> Any:
+    """Status, verdict, progress as of now, and at the end counts and completeness."""
     return verbs.run_dict(fetch(run_id))
 
 
-@router.post("/runs/{uuid:run_id}/cancel", response={202: RunOut, **REFUSALS}, auth=by("operator"))
+@router.post(
+    "/runs/{uuid:run_id}/cancel",
+    summary="Cancel a run",
+    response={202: RunOut, **REFUSALS},
+    auth=by("operator"),
+)
 def cancel_run(request: HttpRequest, run_id: UUID) -> Any:
+    """Ends the statements in the source, then the run; 409 if it has ended. Needs the role operator."""
     return Status(202, verbs.run_dict(verbs.cancel(fetch(run_id), request.user)))
 
 
-@router.get("/runs/{uuid:run_id}/events", response={200: EventList, **REFUSALS})
+@router.get(
+    "/runs/{uuid:run_id}/events",
+    summary="The story of a run",
+    response={200: EventList, **REFUSALS},
+)
 def list_events(
     request: HttpRequest, run_id: UUID, after: After = 0, limit: EventLimit = EVENTS
 ) -> Any:
+    """What happened, in the order of `seq`, later than `after`. `next` is the `after` of the following
+    page, null at the end.
+    """
     found = verbs.events(fetch(run_id), after, limit + 1)
     items = [{"run_id": str(run_id), **line} for line in found[:limit]]
     return {"items": items, "next": items[-1]["seq"] if len(found) > limit else None}

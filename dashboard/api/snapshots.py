@@ -30,8 +30,15 @@ CONTENT_TYPES: dict[Format, str] = {
 }
 
 
-@router.get("/runs/{uuid:run_id}/snapshot", response={200: dict[str, Any], **REFUSALS})
+@router.get(
+    "/runs/{uuid:run_id}/snapshot",
+    summary="The manifest of a snapshot",
+    response={200: dict[str, Any], **REFUSALS},
+)
 def get_manifest(request: HttpRequest, run_id: UUID) -> Any:
+    """What the snapshot holds and how complete each scope is, byte for byte as it was verified. 404
+    until the run has ended with a snapshot.
+    """
     run = fetch(run_id)
     snapshot = snapshot_of(run)
     # The bytes as they were proven, so that whoever asks can check the digest too.
@@ -42,6 +49,7 @@ def get_manifest(request: HttpRequest, run_id: UUID) -> Any:
 
 @router.get(
     "/runs/{uuid:run_id}/snapshot/{kind}",
+    summary="The rows of one kind",
     response={200: None, **REFUSALS},
     openapi_extra={
         "responses": {
@@ -53,6 +61,7 @@ def get_manifest(request: HttpRequest, run_id: UUID) -> Any:
     },
 )
 def get_rows(request: HttpRequest, run_id: UUID, kind: str, format: Format = "jsonl") -> Any:
+    """Streamed as JSON lines, CSV or Parquet, sorted by their key; verified before the first byte."""
     snapshot = snapshot_of(fetch(run_id))
     if kind not in KINDS:
         raise Http404(f"A snapshot has the kinds {', '.join(KINDS)}.")

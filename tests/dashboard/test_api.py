@@ -137,7 +137,10 @@ def test_a_wrong_token_is_401_even_beside_a_session(viewer):
     client = Client()
     client.force_login(viewer)
     wrong = client.get(f"{ROOT}/runs", headers={"Authorization": "Bearer svy_wrong"})
-    assert_problem(wrong, 401)
+    problem = assert_problem(wrong, 401)
+    assert problem["detail"] == "This token is unknown, expired or revoked."
+    assert 'error="invalid_token"' in wrong["WWW-Authenticate"]
+    assert "Sign in" in assert_problem(Client().get(f"{ROOT}/runs"), 401)["detail"]
     assert client.get(f"{ROOT}/runs").status_code == 200
 
 
@@ -391,6 +394,9 @@ def test_the_openapi_page_names_every_refusal(viewer):
     for path, method, operation in operations:
         assert {"401", "403", "404", "409", "422"} <= operation["responses"].keys(), (path, method)
         assert operation["security"]
+        assert operation["summary"] and operation["description"], (path, method)
+    summaries = [operation["summary"] for _, _, operation in operations]
+    assert len(set(summaries)) == len(summaries)
     assert "/api/v1/runs/{run_id}/snapshot/{kind}" in page["paths"]
 
 
