@@ -52,19 +52,20 @@ WHERE {_USER_RELATION}
 
 # A domain is what its base type is, however deep.
 _LOGICAL = """
-WITH RECURSIVE base (type, under) AS (
-  SELECT oid, typbasetype FROM pg_catalog.pg_type WHERE typtype = 'd'
+WITH RECURSIVE base (type, under, mod) AS (
+  SELECT oid, typbasetype, typtypmod FROM pg_catalog.pg_type WHERE typtype = 'd'
   UNION ALL
-  SELECT base.type, t.typbasetype FROM base JOIN pg_catalog.pg_type t ON t.oid = base.under
+  SELECT base.type, t.typbasetype, greatest(base.mod, t.typtypmod)
+  FROM base JOIN pg_catalog.pg_type t ON t.oid = base.under
   WHERE t.typtype = 'd'
 ),
-root (type, under) AS (
-  SELECT base.type, base.under FROM base
+root (type, under, mod) AS (
+  SELECT base.type, base.under, base.mod FROM base
   JOIN pg_catalog.pg_type t ON t.oid = base.under WHERE t.typtype <> 'd'
-  UNION ALL SELECT oid, oid FROM pg_catalog.pg_type WHERE typtype <> 'd'
+  UNION ALL SELECT oid, oid, -1 FROM pg_catalog.pg_type WHERE typtype <> 'd'
 ),
-logical (type, word) AS (
-  SELECT root.type,
+logical (type, under, mod, element, word) AS (
+  SELECT root.type, root.under, root.mod, t.typelem,
     CASE
       WHEN t.typcategory = 'A' THEN 'array'
       WHEN t.typtype = 'e' THEN 'enum'
@@ -90,12 +91,30 @@ logical (type, word) AS (
 )
 """
 
+# The modifier of the type itself, or of the domain that sets it.
+_MOD = "greatest(a.atttypmod, g.mod)"
+
 COLUMNS = f"""
 {_LOGICAL}
 SELECT n.nspname AS schema_name, c.relname AS relation_name, a.attname AS column_name,
   a.attnum AS position,
   pg_catalog.format_type(a.atttypid, a.atttypmod) AS data_type,
   g.word AS logical_type,
+  CASE WHEN g.word IN ('string', 'binary', 'bits')
+    THEN information_schema._pg_char_max_length(g.under, {_MOD}) END AS type_length,
+  CASE WHEN g.word = 'decimal' THEN information_schema._pg_numeric_precision(g.under, {_MOD})
+    WHEN g.word IN ('time', 'timestamp', 'interval') AND {_MOD} >= 0
+      AND NOT (g.word = 'interval' AND {_MOD} & 65535 = 65535)
+    THEN information_schema._pg_datetime_precision(g.under, {_MOD}) END AS type_precision,
+  CASE WHEN g.word = 'decimal' AND {_MOD} >= 4
+    THEN ((({_MOD} - 4) & 2047) # 1024) - 1024 END AS type_scale,
+  CASE WHEN g.word = 'array' THEN (WITH RECURSIVE inner_ (type, text) AS (
+      SELECT g.element, ''
+      UNION ALL
+      SELECT i.element, inner_.text || 'array<' FROM inner_
+      JOIN logical i ON i.type = inner_.type WHERE i.word = 'array'
+    ) SELECT inner_.text || i.word || repeat('>', length(inner_.text) / 6)
+      FROM inner_ JOIN logical i ON i.type = inner_.type WHERE i.word <> 'array') END AS type_items,
   NOT a.attnotnull AS nullable,
   pg_catalog.pg_get_expr(e.adbin, e.adrelid) AS "default",
   CASE a.attidentity WHEN 'a' THEN 'ALWAYS' WHEN 'd' THEN 'BY DEFAULT' END AS identity,

@@ -12,10 +12,13 @@ import importlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, Protocol, Self, cast
+from typing import TYPE_CHECKING, Literal, Protocol, Self, cast
 
 from extraction.address import AddressPolicy as AddressPolicy
 from extraction.address import resolve
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 TLSMode = Literal["disable", "require", "verify-full"]
 
@@ -66,6 +69,14 @@ DIALECTS = {"postgresql": Dialect("PostgreSQL", 5432, "extraction.sources.postgr
 
 class Stopped(Exception):
     """The reading was asked to stop: nothing failed."""
+
+
+class Oversized(Exception):
+    """These items are too much to read at once."""
+
+
+class SourceMoved(Exception):
+    """The catalogue changed while it was read."""
 
 
 @dataclass(frozen=True)
@@ -120,8 +131,12 @@ class Session(Protocol):
     def present(self, per: Per, items: Sequence[Item]) -> list[Item]:
         """Those that still exist under their name, with the ids they have now."""
 
-    def read(self, kind: str, items: Sequence[Item]) -> list[tuple[Any, ...]]:
-        """The rows of a kind in the order of its key, columns as in the catalog."""
+    def read(self, kind: str, items: Sequence[Item]) -> pa.Table:
+        """The rows of a kind in the order of its key, columns as in the catalog.
+
+        Raises Oversized when that is more than memory should hold, and SourceMoved when
+        what was read does not belong together.
+        """
 
     def begin(self) -> None:
         """Start again from what the source holds now: a new transaction."""

@@ -11,6 +11,7 @@
     ├── InvalidSelection     config
     ├── SourceChanged        identity      another server answers now
     ├── StatementFailed      source        the server could not answer: a broken object
+    │   └── SourceUnsupported              the server does not know what it was asked
     ├── CredentialRefused    credential    secret bound to another target, or gone
     ├── CredentialConflict   conflict      changed by somebody else meanwhile
     ├── VaultUnavailable     vault         sealed or unreachable: wait
@@ -147,8 +148,19 @@ class StatementFailed(SurveyorError):
     """The database could not answer a question about its catalogue."""
 
     category = "source"
-    audience = "source owner"
+    audience: ClassVar[Audience] = "source owner"
     default_fix = "Repair the object that the server's log names, then run again."
+    # The question itself is wrong there: no object is to blame.
+    systemic = False
+
+
+class SourceUnsupported(StatementFailed):
+    """The server does not know what it was asked: too old, or only alike."""
+
+    retry = "never"
+    audience = "developer"
+    default_fix = "Use a server of a version that the documentation names."
+    systemic = True
 
 
 class CredentialRefused(SurveyorError):

@@ -8,15 +8,15 @@ the manifest. Each can be repeated after any crash.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
 
-from extraction.connection import Item, Load, Options, Session
+from extraction.batch import BatchReader
+from extraction.connection import Load, Options, Session
 from extraction.connection import Stopped as Stopped
-from extraction.errors import PermissionDenied, SourceChanged, StatementFailed
-from extraction.plan import Batch
+from extraction.errors import SourceChanged
 from extraction.plan import Plan as Plan
 from extraction.plan import Shard as Shard
 from extraction.plan import load_plan as load_plan
@@ -24,17 +24,14 @@ from extraction.plan import make_plan as make_plan
 from extraction.snapshot.ledger import (
     BatchRecord,
     By,
-    Errored,
     read_entries,
     write_entry,
     write_ledger,
 )
 from extraction.snapshot.manifest import Finished as Finished
 from extraction.snapshot.manifest import finish as finish
-from extraction.snapshot.writer import write_part
 from extraction.storage import Storage
 
-TRIES_OF_ONE = 3
 PACE_STEP = 0.1
 
 
@@ -57,9 +54,6 @@ class ShardOutcome:
     ledger: str
     done: int
     load: Load
-
-
-Rows = list[tuple[Any, ...]]
 
 
 def read_shard(
@@ -102,6 +96,7 @@ class _ShardReader:
         self.report, self.stopped = report, stopped
         self.records: dict[int, BatchRecord] = {}
         self.bytes = 0
+        self.reading = 0
 
     def read(self, options: Options) -> ShardOutcome:
         numbers = self.shard.numbers()
@@ -110,10 +105,15 @@ class _ShardReader:
         )
         self._advance(0, new_entry=False)
         missing = [number for number in numbers if number not in self.records]
-        for number in missing:
-            if number != missing[0] or self._follows_another(options.sessions):
-                self._pause(options.pace)
-            self._batch(number)
+        with ThreadPoolExecutor(1, "parts") as writing:
+            reader = BatchReader(
+                *(self.session, self.storage, self.run_id, self.plan),
+                *(writing, self._check, self._kinds_read),
+            )
+            for number in missing:
+                if number != missing[0] or self._follows_another(options.sessions):
+                    self._pause(options.pace)
+                self._batch(reader, number)
         records = [self.records[number] for number in numbers]
         ledger = write_ledger(self.storage, self.run_id, self.plan.path, self.shard.id, records)
         return ShardOutcome(ledger, self._done(), replace(self.session.load, bytes=self.bytes))
@@ -122,61 +122,24 @@ class _ShardReader:
         """A shard that starts where an earlier one ended: the source gets its rest there too."""
         return self.by["attempt"] == 1 and not self.records and self.shard.id >= sessions
 
-    def _batch(self, number: int) -> None:
+    def _batch(self, reader: BatchReader, number: int) -> None:
         """Parts first, then the entry, then the report: the other way round loses rows."""
-        batch = self.plan.batches[number]
         before = self.session.load.statements
-        self._check()
-        self.session.begin()
-        record = self._record(number, batch, self.session.present(batch.per, batch.items))
-        self.session.end()
+        self.reading = number
+        record = reader.read(number)
         by = self.by | {
             "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "statements": self.session.load.statements - before,
         }
         write_entry(self.storage, self.run_id, self.plan.path, self.shard.id, record, by)
+        self.bytes += sum(part.bytes for part in record.parts)
         self.records[number] = record
         self._advance(0, new_entry=True)
 
-    def _record(self, number: int, batch: Batch, present: Sequence[Item]) -> BatchRecord:
-        left = {(item.schema, item.name) for item in present}
-        gone = [i for i in batch.items if (i.schema, i.name) not in left]
-        record = BatchRecord(number, len(present), vanished=[(i.schema, i.name) for i in gone])
-        kinds = self.plan.kinds_of(batch.per) if present else []
-        for index, kind in enumerate(kinds, 1):
-            self._kind(kind, present, record)
-            if batch.per == "relations":
-                self._advance(len(batch.items) * index // len(kinds), new_entry=False)
-        return record
-
-    def _kind(self, kind: str, items: Sequence[Item], record: BatchRecord) -> None:
-        self._check()
-        try:
-            rows = self._rows(kind, items, record.errored)
-        except PermissionDenied:
-            record.denied.append(kind)
-            self.session.begin()
-            return
-        part = write_part(self.storage, self.run_id, kind, rows)
-        if part is not None:
-            record.parts.append(part)
-            self.bytes += part.bytes
-
-    def _rows(self, kind: str, items: Sequence[Item], errored: list[Errored]) -> Rows:
-        """Halve what the server cannot answer until the one broken object is found."""
-        tries = TRIES_OF_ONE if len(items) == 1 else 1
-        for _ in range(tries):
-            self._check()
-            try:
-                return self.session.read(kind, items)
-            except StatementFailed as error:
-                reason = error.message
-                self.session.begin()
-        if len(items) == 1:
-            errored.append(Errored(kind, items[0].schema, items[0].name, reason))
-            return []
-        half = len(items) // 2
-        return self._rows(kind, items[:half], errored) + self._rows(kind, items[half:], errored)
+    def _kinds_read(self, count: int, kinds: int) -> None:
+        batch = self.plan.batches[self.reading]
+        if batch.per == "relations":
+            self._advance(len(batch.items) * count // kinds, new_entry=False)
 
     def _pause(self, seconds: float) -> None:
         end = time.monotonic() + seconds

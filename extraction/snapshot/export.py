@@ -13,7 +13,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from extraction.snapshot.writer import schema_of
+from extraction.tables import schema_of
 
 BATCH_ROWS = 4096
 # A spreadsheet would run these as a formula.

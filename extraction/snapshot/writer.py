@@ -8,28 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from extraction.catalog import KINDS, ColumnType
+from extraction.catalog import KINDS
 from extraction.snapshot.layout import part_path
 from extraction.storage import Storage
 
-ROWS_PER_CHUNK = 4096
 ROW_GROUP = 65_536
-
-_TYPES: dict[ColumnType, pa.DataType] = {
-    "text": pa.string(),
-    "int": pa.int64(),
-    "bool": pa.bool_(),
-    "texts": pa.list_(pa.string()),
-    "time": pa.timestamp("us", tz="UTC"),
-}
 
 
 @dataclass(frozen=True)
@@ -49,24 +39,19 @@ class Part:
         return asdict(self)
 
 
-def schema_of(kind: str) -> pa.Schema:
-    return pa.schema([(name, _TYPES[t]) for name, t in KINDS[kind].columns.items()])
-
-
-def write_part(
-    storage: Storage, run_id: str, kind: str, rows: Sequence[tuple[Any, ...]]
-) -> Part | None:
-    """Write rows that are in the order of the kind's key. No rows, no file."""
-    if not rows:
+def write_part(storage: Storage, run_id: str, kind: str, table: pa.Table) -> Part | None:
+    """Write a table of the kind's schema, in the order of its key. No rows, no file."""
+    if not table.num_rows:
         return None
-    data = parquet(_table(kind, rows))
+    data = parquet(table)
     sha256 = hashlib.sha256(data).hexdigest()
     path = part_path(run_id, sha256)
     storage.put(path, data)
-    schemas = Counter(row[0] for row in rows)
+    counted = pc.value_counts(table.column(0)).to_pylist()
+    schemas = {entry["values"]: entry["counts"] for entry in counted}
     return Part(
-        kind, path, len(rows), len(data), sha256, _key(kind, rows[0]), _key(kind, rows[-1]),
-        dict(schemas),
+        kind, path, table.num_rows, len(data), sha256, _key(kind, table, 0),
+        _key(kind, table, table.num_rows - 1), schemas,
     )  # fmt: skip
 
 
@@ -87,23 +72,5 @@ def parquet(table: pa.Table) -> bytes:
     return sink.getvalue()
 
 
-def _table(kind: str, rows: Sequence[tuple[Any, ...]]) -> pa.Table:
-    schema = schema_of(kind)
-    batches = [
-        pa.record_batch(
-            [
-                pa.array(column, field.type)
-                for column, field in zip(
-                    zip(*rows[start : start + ROWS_PER_CHUNK], strict=True), schema, strict=True
-                )
-            ],
-            schema=schema,
-        )
-        for start in range(0, len(rows), ROWS_PER_CHUNK)
-    ]
-    return pa.Table.from_batches(batches, schema).combine_chunks()
-
-
-def _key(kind: str, row: tuple[Any, ...]) -> list[str | int]:
-    names = list(KINDS[kind].columns)
-    return [row[names.index(name)] for name in KINDS[kind].key]
+def _key(kind: str, table: pa.Table, row: int) -> list[str | int]:
+    return [table.column(name)[row].as_py() for name in KINDS[kind].key]

@@ -9,22 +9,34 @@ from contextlib import contextmanager, suppress
 from typing import Any, Self
 
 import psycopg
+import pyarrow as pa
 from psycopg.abc import Buffer
 from psycopg.adapt import Loader
+from psycopg.pq import TransactionStatus
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from extraction.catalog import KINDS
-from extraction.connection import Credentials, Item, Load, Options, Per, Stopped, Target
+from extraction.connection import (
+    Credentials,
+    Item,
+    Load,
+    Options,
+    Per,
+    Stopped,
+    Target,
+)
 from extraction.errors import PermissionDenied, SourceUnreachable, SurveyorError
 from extraction.sources import postgresql_sql as sql
+from extraction.sources.postgresql_copy import copied
 from extraction.sources.postgresql_errors import of_statement
 from extraction.sources.postgresql_login import WatchedConnection, connect
-from extraction.sources.postgresql_types import logical_type
+from extraction.sources.postgresql_reader import RAW, Reader
 
 # What is sent on a new connection before we can count.
 LOGIN_STATEMENTS = 7
 CANCEL_FOR = 10.0
+# A batch that answers with more is halved, so that memory stays bounded.
+LARGEST_READ = 32 * 2**20
 
 
 def open_session(
@@ -91,7 +103,7 @@ class PostgreSQLSession:
         self._idle.set()
         self._deadline: float | None = None
         self._statements, self._seconds, self._rows = LOGIN_STATEMENTS, 0.0, 0
-        self._types: dict[int, str] = {}
+        self._reader = Reader(self._copy, self._fetch)
         self._escaping = False
         self._pin(options)
         connection.rollback()  # in autocommit only a note to SQLAlchemy
@@ -147,23 +159,8 @@ class PostgreSQLSession:
             kept = sorted([*kept, *_items(again)], key=_order)
         return kept
 
-    def read(self, kind: str, items: Sequence[Item]) -> list[tuple[Any, ...]]:
-        rows = self._fetch(sql.READ[kind], ids=_ids(items))
-        if kind == "columns":
-            rows = self._with_logical_types(rows)
-        names = {item.id: (item.schema, item.name) for item in items}
-        own = 1 if kind == "schemas" else 2
-        named = [(*names[row[0]][:own], *row[1:]) for row in rows]
-        places = [list(KINDS[kind].columns).index(name) for name in KINDS[kind].key]
-        named.sort(key=lambda row: [row[place] for place in places])
-        return named
-
-    def _with_logical_types(self, rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-        unknown = sorted({row[4] for row in rows} - self._types.keys())
-        if unknown:
-            for oid, *about in self._fetch(sql.TYPES, ids=unknown):
-                self._types[oid] = logical_type(*about)
-        return [(*row[:4], self._types.get(row[4], "other"), *row[5:]) for row in rows]
+    def read(self, kind: str, items: Sequence[Item]) -> pa.Table:
+        return self._reader.read(kind, items)
 
     def begin(self) -> None:
         self.end()
@@ -171,10 +168,13 @@ class PostgreSQLSession:
             raise Stopped
 
     def end(self) -> None:
-        if self._connection.in_transaction() and not self._driver.closed:
+        self._reader.forget()
+        open_ = self._driver.info.transaction_status != TransactionStatus.IDLE
+        if (open_ or self._connection.in_transaction()) and not self._driver.closed:
             self._statements += 1
             with _translated():
                 self._connection.rollback()
+                self._driver.rollback()
 
     def fetch(self, statement: str) -> list[tuple[Any, ...]]:
         """One statement of ours, without parameters, under the session's limits."""
@@ -197,6 +197,23 @@ class PostgreSQLSession:
             return self._fetch(statement, **values)
         self._rows += len(rows)
         return rows
+
+    def _copy(self, kind: str, items: Sequence[Item]) -> list[pa.Array]:
+        numbers = ",".join(str(item.id) for item in items)
+        statement = sql.read(kind, self.version_number).replace(
+            sql.IDS, f"('{{{numbers}}}'::oid[])"
+        )
+        begins = self._driver.info.transaction_status == TransactionStatus.IDLE
+        started = time.monotonic()
+        with self._running():
+            self._statements += 1 + begins
+            most = LARGEST_READ if len(items) > 1 else None
+            try:
+                raw = copied(self._driver, statement, RAW[kind], most)
+            finally:
+                self._seconds += time.monotonic() - started
+        self._rows += len(raw[0])
+        return raw
 
     @contextmanager
     def _running(self) -> Iterator[None]:

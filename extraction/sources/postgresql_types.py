@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from extraction.logical import LogicalType, sized
+
 _BY_NAME = {
     "bool": "boolean",
     "int2": "integer",
@@ -33,8 +35,20 @@ _BY_TYPE = {"c": "struct", "e": "enum", "r": "range", "m": "range"}
 _BY_CATEGORY = {"A": "array", "S": "string", "I": "network", "G": "geometry", "V": "bits"}
 
 
-def logical_type(builtin: bool, name: str, typtype: str, category: str) -> str:
-    """Of a type that is no domain."""
+def logical_type(
+    text: str,
+    builtin: bool,
+    name: str,
+    typtype: str,
+    category: str,
+    items: LogicalType | None = None,
+) -> LogicalType:
+    """Of a type that is no domain. `text` is its format_type."""
+    word = _word(builtin, name, typtype, category)
+    return sized(word, text, items.text if items and word == "array" else None)
+
+
+def _word(builtin: bool, name: str, typtype: str, category: str) -> str:
     if typtype in _BY_TYPE:
         return _BY_TYPE[typtype]
     if builtin and name in _BY_NAME:
