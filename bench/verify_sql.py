@@ -246,6 +246,39 @@ LEFT JOIN pg_catalog.pg_stat_all_tables s ON s.relid = c.oid
 WHERE c.relkind <> 'v' AND {_USER_RELATION}
 """
 
+# For views the standard's own views; materialised ones they leave out.
+DEPENDENCIES = f"""
+WITH used AS (
+  SELECT view_schema, view_name, table_schema, table_name, column_name
+  FROM information_schema.view_column_usage
+), mentioned AS (
+  SELECT view_schema, view_name, table_schema, table_name FROM information_schema.view_table_usage
+), all_views AS (
+  SELECT * FROM used
+  UNION ALL
+  SELECT m.*, NULL FROM mentioned m WHERE NOT EXISTS (
+    SELECT FROM used u WHERE (u.view_schema, u.view_name, u.table_schema, u.table_name)
+      = (m.view_schema, m.view_name, m.table_schema, m.table_name))
+)
+SELECT view_schema::text AS schema_name, view_name::text AS relation_name,
+  table_schema::text AS referenced_schema, table_name::text AS referenced_relation,
+  column_name::text AS referenced_column, 'catalogue' AS found_by
+FROM all_views JOIN pg_catalog.pg_namespace n ON n.nspname = view_schema::text
+WHERE {_USER_SCHEMA} AND table_schema <> 'pg_catalog'
+UNION
+SELECT n.nspname, c.relname, tn.nspname, t.relname, a.attname, 'catalogue'
+FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_rewrite w ON w.ev_class = c.oid
+JOIN pg_catalog.pg_depend d ON d.objid = w.oid AND d.classid = 'pg_catalog.pg_rewrite'::regclass
+JOIN pg_catalog.pg_class t ON t.oid = d.refobjid AND t.relkind IN ('r', 'v', 'm', 'f', 'p')
+JOIN pg_catalog.pg_namespace tn ON tn.oid = t.relnamespace
+LEFT JOIN pg_catalog.pg_attribute a
+  ON a.attrelid = t.oid AND a.attnum = d.refobjsubid AND d.refobjsubid > 0
+WHERE d.refclassid = 'pg_catalog.pg_class'::regclass AND t.oid <> c.oid
+  AND (c.relkind = 'm' OR (c.relkind = 'v' AND t.relkind = 'm')) AND {_USER_SCHEMA}
+"""
+
 QUERIES: dict[str, str] = {
     "schemas": SCHEMAS,
     "relations": RELATIONS,
@@ -255,5 +288,6 @@ QUERIES: dict[str, str] = {
     "routines": ROUTINES,
     "sequences": SEQUENCES,
     "triggers": TRIGGERS,
+    "dependencies": DEPENDENCIES,
     "statistics": STATISTICS,
 }

@@ -142,6 +142,24 @@ _KINDS = (
             "enabled": "text",
         },
     ),
+    # What a view reads: relations, and columns where that is known.
+    Kind(
+        "dependencies",
+        "relation",
+        (
+            *("schema_name", "relation_name"),
+            *("referenced_schema", "referenced_relation", "referenced_column"),
+        ),
+        {
+            "schema_name": "text",
+            "relation_name": "text",
+            "referenced_schema": "text",
+            "referenced_relation": "text",
+            "referenced_column": "text",
+            # catalogue, or parsed from the view's text
+            "found_by": "text",
+        },
+    ),
     Kind(
         "statistics",
         "relation",

@@ -37,7 +37,7 @@ RAW: dict[str, tuple[RawType, ...]] = {
     "sequences": ("int", "text", "int", "int", "text"),
     "triggers": ("int", "text", "text", "names", "text", "text"),
     "statistics": ("int", "int", "int", "int"),
-    "dependencies": ("int", "text", "text", "text"),
+    "dependencies": ("int", "text", "text", "text", "text"),
 }
 # More columns than a relation can have, so that relation and number make one key.
 _NUMBERS = 4096

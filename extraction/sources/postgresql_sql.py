@@ -236,6 +236,17 @@ select t.tgrelid::int8, t.tgname,
 from pg_trigger t
 where t.tgrelid = any {IDS} and not t.tgisinternal
 """,
+    # What is built into the server is not recorded: a view of pg_class depends on nothing.
+    "dependencies": f"""
+select distinct r.ev_class::int8, rn.nspname::text, rc.relname::text, a.attname::text, 'catalogue'
+from pg_rewrite r
+join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid
+  and d.refclassid = 'pg_class'::regclass and d.deptype = 'n' and d.refobjid <> r.ev_class
+join pg_class rc on rc.oid = d.refobjid and rc.relkind in {_RELATIONS}
+join pg_namespace rn on rn.oid = rc.relnamespace
+left join pg_attribute a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid and a.attnum <> 0
+where r.ev_class = any {IDS} and r.rulename = '_RETURN'
+""",
     # Before 14 an empty estimate and one never made look the same.
     "statistics": f"""
 select c.oid::int8,
