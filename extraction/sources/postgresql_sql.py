@@ -247,13 +247,13 @@ join pg_namespace rn on rn.oid = rc.relnamespace
 left join pg_attribute a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid and a.attnum <> 0
 where r.ev_class = any {IDS} and r.rulename = '_RETURN'
 """,
-    # Before 14 an empty estimate and one never made look the same.
+    # A partitioned table has no pages of its own (-1). Before 14 an empty estimate and one never made look the same.
     "statistics": f"""
 select c.oid::int8,
   case when c.reltuples < 0 or (c.relpages = 0 and c.reltuples = 0
       and current_setting('server_version_num')::int < 140000) then null
     else round(c.reltuples)::int8 end,
-  c.relpages::int8 * current_setting('block_size')::int8,
+  case when c.relpages >= 0 then c.relpages::int8 * current_setting('block_size')::int8 end,
   (extract(epoch from greatest(pg_stat_get_last_analyze_time(c.oid),
     pg_stat_get_last_autoanalyze_time(c.oid))) * 1000000)::int8
 from pg_class c
