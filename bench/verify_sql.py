@@ -238,7 +238,8 @@ WHERE NOT t.tgisinternal AND {_USER_SCHEMA}
 STATISTICS = f"""
 SELECT n.nspname AS schema_name, c.relname AS relation_name,
   CASE WHEN c.reltuples >= 0 THEN c.reltuples::bigint END AS row_estimate,
-  c.relpages::bigint * current_setting('block_size')::bigint AS bytes_estimate,
+  CASE WHEN c.relpages <> -1
+    THEN c.relpages::bigint * current_setting('block_size')::bigint END AS bytes_estimate,
   greatest(s.last_analyze, s.last_autoanalyze) AS analyzed_at
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace

@@ -12,7 +12,7 @@ import importlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol, Self, cast
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, Self, cast
 
 from extraction.address import AddressPolicy as AddressPolicy
 from extraction.address import resolve
@@ -93,8 +93,7 @@ class Load:
 Per = Literal["schemas", "relations", "routines", "sequences"]
 
 
-@dataclass(frozen=True)
-class Item:
+class Item(NamedTuple):
     """Something the inventory found. `weight` is how many columns it has."""
 
     schema: str

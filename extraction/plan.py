@@ -166,8 +166,11 @@ def _inventory(session: Session, pers: set[Per]) -> tuple[dict[Per, list[Item]],
     return everything, denied
 
 
-def load_plan(storage: Storage, path: str) -> Plan:
+def load_plan(storage: Storage, path: str, shard: int | None = None) -> Plan:
+    """With a shard, only its own batches hold their items."""
     document = get_by_digest(storage, path)
+    shards = [Shard(**shard) for shard in document["shards"]]
+    own = {number for s in shards if shard in (None, s.id) for number in s.numbers()}
     return Plan(
         path,
         PlannedSource(**document["source"]),
@@ -175,10 +178,10 @@ def load_plan(storage: Storage, path: str) -> Plan:
         document["kinds"],
         [PlannedSchema(**schema) for schema in document["schemas"]],
         [
-            Batch(batch["per"], [Item(*item) for item in batch["items"]])
-            for batch in document["batches"]
+            Batch(batch["per"], [Item(*item) for item in batch["items"]] if number in own else [])
+            for number, batch in enumerate(document["batches"])
         ],
-        [Shard(**shard) for shard in document["shards"]],
+        shards,
         document["denied"],
         document.get("unmatched", []),
         document.get("idle_excludes", []),
@@ -193,7 +196,7 @@ def _stored(plan: Plan, storage: Storage, run_id: str) -> Plan:
         "kinds": plan.kinds,
         "schemas": [asdict(schema) for schema in plan.schemas],
         "batches": [
-            {"per": batch.per, "items": [[i.schema, i.name, i.id, i.weight] for i in batch.items]}
+            {"per": batch.per, "items": [list(item) for item in batch.items]}
             for batch in plan.batches
         ],
         "shards": [asdict(shard) for shard in plan.shards],

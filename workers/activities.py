@@ -93,7 +93,7 @@ class Activities:
                     session,
                     self._needs.storage,
                     run.run_id,
-                    extract.load_plan(self._needs.storage, task.plan),
+                    extract.load_plan(self._needs.storage, task.plan, shard.id),
                     shard.id,
                     attempt.number,
                     self._needs.worker,

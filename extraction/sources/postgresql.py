@@ -104,7 +104,7 @@ class PostgreSQLSession:
         self._deadline: float | None = None
         self._statements, self._seconds, self._rows = LOGIN_STATEMENTS, 0.0, 0
         self._reader = Reader(self._copy, self._fetch)
-        self._escaping = False
+        self._escaping = self._lists = False
         self._pin(options)
         connection.rollback()  # in autocommit only a note to SQLAlchemy
         connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
@@ -144,6 +144,8 @@ class PostgreSQLSession:
         return self._deadline
 
     def inventory(self, per: Per) -> list[Item]:
+        if not self._lists:
+            self._lists = bool(self._fetch(sql.WHOLE_SCANS))
         return _items(self._fetch(sql.INVENTORY[per]))
 
     def present(self, per: Per, items: Sequence[Item]) -> list[Item]:
@@ -299,7 +301,7 @@ def _ids(items: Sequence[Item]) -> list[int]:
 
 
 def _items(rows: Sequence[tuple[Any, ...]]) -> list[Item]:
-    return sorted((Item(*row) for row in rows), key=_order)
+    return sorted(map(Item._make, rows), key=_order)
 
 
 def _order(item: Item) -> tuple[str, str, int]:

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from extraction.connection import Item
+from extraction.errors import StatementFailed
 from extraction.logical import OTHER, LogicalType
 from extraction.sources.postgresql_copy import RawType
 
@@ -91,7 +92,13 @@ class Attributes:
         return pc.index_in(keys, self._keys)
 
     def names_of(self, owners: pa.Array, numbers: pa.ListArray) -> pa.ListArray:
+        """Null where the number is none of a column's. Raises StatementFailed for a column
+        that is not there."""
         found = self.find(owners, numbers)
+        if found.null_count:
+            missing = pc.and_(pc.is_null(found), pc.greater(numbers.flatten(), 0))
+            if pc.any(missing).as_py():
+                raise StatementFailed("A key names a column that does not exist.")
         return pa.ListArray.from_arrays(numbers.offsets, self.names.take(found))
 
 

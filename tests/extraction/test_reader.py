@@ -19,6 +19,7 @@ from extraction.snapshot.ledger import verified
 from extraction.snapshot.reader import Snapshot, open_snapshot
 from extraction.snapshot.writer import Part, write_part
 from extraction.storage import Storage, open_storage
+from extraction.tables import from_rows
 
 RUN = "run"
 READS: list[Callable[[Snapshot], object]] = [
@@ -42,7 +43,9 @@ def part(storage: Storage) -> Part:
         {**row, "schema_name": "sales", "relation_name": f"t{n:02}", "kind": "table"}
         for n in range(40)
     ]
-    written = write_part(storage, RUN, "relations", [tuple(row.values()) for row in named])
+    written = write_part(
+        storage, RUN, "relations", from_rows("relations", [list(row.values()) for row in named])
+    )
     assert written is not None
     return written
 
