@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any, Self
 
 import pyarrow as pa
 
 from extraction.connection import Item, Oversized, Per, Session, SourceMoved
 from extraction.errors import PermissionDenied, StatementFailed
-from extraction.plan import Batch, Plan
+from extraction.plan import Plan
 from extraction.snapshot.ledger import BatchRecord, Errored
 from extraction.snapshot.writer import Part, write_part
 from extraction.storage import Storage
@@ -18,9 +19,24 @@ from extraction.tables import in_order
 # What is dropped while it is read is no broken object: the batch begins again.
 TRIES_OF_BATCH = 3
 TRIES_OF_ONE = 2
-# Names of columns are needed for keys, so they come first; the widest kind is then
-# written while the source works on the others.
+# Names of columns are needed for keys; what is wide is written while others come.
+TROUBLE = (Oversized, SourceMoved, StatementFailed)
 READ_FIRST = ("columns", "relations")
+
+
+class Threads:
+    """One that waits for the source and one that writes, beside the one that builds."""
+
+    def __init__(self) -> None:
+        self.receiving = ThreadPoolExecutor(1, "receiving")
+        self.writing = ThreadPoolExecutor(1, "writing")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.receiving.shutdown()
+        self.writing.shutdown()
 
 
 class BatchReader:
@@ -33,76 +49,108 @@ class BatchReader:
         storage: Storage,
         run_id: str,
         plan: Plan,
-        writing: ThreadPoolExecutor,
+        threads: Threads,
         check: Callable[[], None],
         report: Callable[[int, int], None],
     ) -> None:
         self._session, self._storage, self._run_id, self._plan = session, storage, run_id, plan
-        self._writing, self._check, self._report = writing, check, report
+        self._receiving, self._writing = threads.receiving, threads.writing
+        self._check, self._report = check, report
+        self._ahead: Future[Any] | None = None
+        self._following: str | None = None
         self._record = BatchRecord(-1, 0)
         self._per: Per = "relations"
 
     def read(self, number: int) -> BatchRecord:
         """Every part of the record is durable. Ends its transaction."""
-        batch = self._plan.batches[number]
         for _ in range(TRIES_OF_BATCH - 1):
             try:
-                return self._once(number, batch, halve=False)
+                return self._once(number, halve=False)
             except (SourceMoved, StatementFailed):
                 continue
-        return self._once(number, batch, halve=True)
+        return self._once(number, halve=True)
 
-    def _once(self, number: int, batch: Batch, *, halve: bool) -> BatchRecord:
+    def _once(self, number: int, *, halve: bool) -> BatchRecord:
         self._check()
+        batch = self._plan.batches[number]
         self._session.begin()
         present = self._session.present(batch.per, batch.items)
         left = {(item.schema, item.name) for item in present}
         gone = [(i.schema, i.name) for i in batch.items if (i.schema, i.name) not in left]
         self._record, self._per = BatchRecord(number, len(present), vanished=gone), batch.per
         kinds = self._plan.kinds_of(batch.per) if present else []
-        written: list[Future[Part | None]] = []
-        for count, kind in enumerate(sorted(kinds, key=_first), 1):
-            table = self._kind(kind, present, halve)
-            if table is not None:
-                written.append(
-                    self._writing.submit(write_part, self._storage, self._run_id, kind, table)
-                )
-            self._report(count, len(kinds))
+        try:
+            written = list(self._all(sorted(kinds, key=_first), present, halve))
+        finally:
+            self._drop_ahead()
         parts = [part for future in written if (part := future.result()) is not None]
         self._record.parts.extend(sorted(parts, key=lambda part: kinds.index(part.kind)))
         self._session.end()
         return self._record
 
-    def _kind(self, kind: str, items: Sequence[Item], halve: bool) -> pa.Table | None:
-        """None when the source refuses the kind."""
-        self._check()
+    def _all(
+        self, kinds: Sequence[str], items: Sequence[Item], halve: bool
+    ) -> Iterator[Future[Part | None]]:
+        """Each kind is received while the one before is built and those before are written."""
+        for count, kind in enumerate(kinds, 1):
+            self._check()
+            self._following = kinds[count] if count < len(kinds) else None
+            tables = self._kind(kind, items, halve)
+            if tables:
+                table = tables[0] if len(tables) == 1 else in_order(kind, pa.concat_tables(tables))
+                yield self._writing.submit(write_part, self._storage, self._run_id, kind, table)
+            self._report(count, len(kinds))
+
+    def _kind(self, kind: str, items: Sequence[Item], halve: bool) -> list[pa.Table]:
+        """Nothing when the source refuses the kind."""
         try:
-            tables = self._read(kind, items, halve)
+            try:
+                return [self._table(kind, items)]
+            except TROUBLE as error:
+                self._drop_ahead()
+                return self._after(error, kind, items, halve)
         except PermissionDenied:
+            self._drop_ahead()
             self._record.denied.append(kind)
             self._session.begin()
-            return None
-        return tables[0] if len(tables) == 1 else in_order(kind, pa.concat_tables(tables))
+            return []
 
-    def _read(self, kind: str, items: Sequence[Item], halve: bool) -> list[pa.Table]:
+    def _table(self, kind: str, items: Sequence[Item]) -> pa.Table:
+        ahead, self._ahead = self._ahead, None
+        received = ahead.result() if ahead else self._session.receive(kind, items)
+        if self._following:
+            self._ahead = self._receiving.submit(self._session.receive, self._following, items)
+        return self._session.build(kind, items, received)
+
+    def _drop_ahead(self) -> None:
+        """The transaction is lost, and with it what is being received."""
+        if self._ahead is not None:
+            wait([self._ahead])
+            self._ahead = None
+
+    def _after(
+        self, error: Exception, kind: str, items: Sequence[Item], halve: bool
+    ) -> list[pa.Table]:
         """Halve what is too much, and what the server cannot answer until the one broken
         object is found."""
-        try:
-            return [self._session.read(kind, items)]
-        except Oversized:
-            self._session.begin()
-        except (SourceMoved, StatementFailed) as error:
-            if not halve or (isinstance(error, StatementFailed) and error.systemic):
-                raise
-            self._session.begin()
+        if not isinstance(error, Oversized):
+            if not halve or getattr(error, "systemic", False):
+                raise error
             if len(items) == 1:
                 return self._single(kind, items[0])
+        self._session.begin()
         half = len(items) // 2
-        return [
-            table
-            for part in (items[:half], items[half:])
-            for table in self._read(kind, part, halve)
-        ]
+        return [*self._part(kind, items[:half], halve), *self._part(kind, items[half:], halve)]
+
+    def _part(self, kind: str, items: Sequence[Item], halve: bool) -> list[pa.Table]:
+        self._check()
+        try:
+            return [self._alone(kind, items)]
+        except TROUBLE as error:
+            return self._after(error, kind, items, halve)
+
+    def _alone(self, kind: str, items: Sequence[Item]) -> pa.Table:
+        return self._session.build(kind, items, self._session.receive(kind, items))
 
     def _single(self, kind: str, item: Item) -> list[pa.Table]:
         """The last word on one object: gone, read after all, or broken."""
@@ -114,7 +162,7 @@ class BatchReader:
             if not present:
                 break
             try:
-                return [self._session.read(kind, present)]
+                return [self._alone(kind, present)]
             except SourceMoved:
                 continue
             except StatementFailed as error:

@@ -189,7 +189,7 @@ class Ladder:
     def _read(self, session: Session) -> str:
         schemas = session.inventory("schemas")
         relations = session.inventory("relations")
-        session.read("columns", relations[:1])
+        session.receive("columns", relations[:1])
         session.end()
         if not schemas:
             raise PermissionDenied("The catalogue shows no schema at all.")

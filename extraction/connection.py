@@ -12,7 +12,7 @@ import importlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, Self, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, Self, cast
 
 from extraction.address import AddressPolicy as AddressPolicy
 from extraction.address import resolve
@@ -103,8 +103,9 @@ class Item(NamedTuple):
 
 
 class Session(Protocol):
-    """One read-only, labelled session in a source. Only `cancel` may be called
-    from another thread; it makes the running and all later statements raise Stopped."""
+    """One read-only, labelled session in a source. Only `cancel` and `build` may be called
+    while another call runs; `cancel` makes the running and all later statements raise
+    Stopped."""
 
     @property
     def dialect(self) -> str: ...
@@ -130,11 +131,15 @@ class Session(Protocol):
     def present(self, per: Per, items: Sequence[Item]) -> list[Item]:
         """Those that still exist under their name, with the ids they have now."""
 
-    def read(self, kind: str, items: Sequence[Item]) -> pa.Table:
-        """The rows of a kind in the order of its key, columns as in the catalog.
+    def receive(self, kind: str, items: Sequence[Item]) -> Any:
+        """What the source says of a kind, as it comes. Raises Oversized when that is more
+        than memory should hold."""
 
-        Raises Oversized when that is more than memory should hold, and SourceMoved when
-        what was read does not belong together.
+    def build(self, kind: str, items: Sequence[Item], received: Any) -> pa.Table:
+        """The rows in the order of the kind's key, columns as in the catalog.
+
+        May run in another thread than `receive`, and while the next kind is received.
+        Raises SourceMoved when what was read does not belong together.
         """
 
     def begin(self) -> None:

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from extraction.batch import BatchReader
+from extraction.batch import BatchReader, Threads
 from extraction.connection import Load, Options, Session
 from extraction.connection import Stopped as Stopped
 from extraction.errors import SourceChanged
@@ -105,10 +104,10 @@ class _ShardReader:
         )
         self._advance(0, new_entry=False)
         missing = [number for number in numbers if number not in self.records]
-        with ThreadPoolExecutor(1, "parts") as writing:
+        with Threads() as threads:
             reader = BatchReader(
                 *(self.session, self.storage, self.run_id, self.plan),
-                *(writing, self._check, self._kinds_read),
+                *(threads, self._check, self._kinds_read),
             )
             for number in missing:
                 if number != missing[0] or self._follows_another(options.sessions):

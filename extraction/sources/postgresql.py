@@ -98,6 +98,7 @@ class PostgreSQLSession:
         assert isinstance(driver, WatchedConnection)
         self._driver = driver
         self._timeout = options.statement_timeout
+        self._using = threading.Lock()
         self._stopping = threading.Event()
         self._idle = threading.Event()
         self._idle.set()
@@ -161,8 +162,11 @@ class PostgreSQLSession:
             kept = sorted([*kept, *_items(again)], key=_order)
         return kept
 
-    def read(self, kind: str, items: Sequence[Item]) -> pa.Table:
-        return self._reader.read(kind, items)
+    def receive(self, kind: str, items: Sequence[Item]) -> list[pa.Array]:
+        return self._copy(kind, items)
+
+    def build(self, kind: str, items: Sequence[Item], received: list[pa.Array]) -> pa.Table:
+        return self._reader.build(kind, items, received)
 
     def begin(self) -> None:
         self.end()
@@ -219,6 +223,10 @@ class PostgreSQLSession:
 
     @contextmanager
     def _running(self) -> Iterator[None]:
+        with self._using:
+            yield from self._exclusively()
+
+    def _exclusively(self) -> Iterator[None]:
         # Idle is cleared before the question, cancel asks the other way round:
         # one of the two always sees the other.
         self._idle.clear()

@@ -34,11 +34,10 @@ class Reader:
         self._classes: dict[int, int] = {}
         self._keywords: pa.Array | None = None
 
-    def read(self, kind: str, items: Sequence[Item]) -> pa.Table:
+    def build(self, kind: str, items: Sequence[Item], raw: list[pa.Array]) -> pa.Table:
         owners = rows.Owners(items, self._reserved)
         if kind in ("constraints", "indexes"):
             self._need_attributes(items)
-        raw = self._copy(kind, items)
         if kind == "columns":
             self._learn(raw)
             columns = rows.columns(raw, owners, self._types)

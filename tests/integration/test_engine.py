@@ -205,7 +205,7 @@ def test_a_batch_is_one_statement_a_kind(many: Engine) -> None:
         items = plan.batches[-1].items
         present = session.present("relations", items)
         for kind in plan.kinds_of("relations"):
-            session.read(kind, present)
+            session.build(kind, present, session.receive(kind, present))
         session.end()
         # BEGIN, who is there, seven kinds, ROLLBACK; once a session: types, keywords, classes
         assert session.load.statements - before == 13
