@@ -6,6 +6,7 @@ import hashlib
 import re
 
 import orjson
+import pyarrow as pa
 import pytest
 
 from dashboard.models import Run
@@ -13,6 +14,7 @@ from extraction.catalog import KINDS
 from extraction.snapshot.layout import manifest_path
 from extraction.snapshot.writer import write_part
 from extraction.storage import open_storage
+from extraction.tables import from_rows
 from tests.dashboard import cast
 
 pytestmark = pytest.mark.django_db
@@ -20,8 +22,8 @@ pytestmark = pytest.mark.django_db
 EVIL = 'or"ders <b>&\u202e\n\x1b[31m'
 
 
-def rows(kind: str, *given: dict) -> list[tuple]:
-    return [tuple(row.get(name) for name in KINDS[kind].columns) for row in given]
+def rows(kind: str, *given: dict) -> pa.Table:
+    return from_rows(kind, [[row.get(name) for name in KINDS[kind].columns] for row in given])
 
 
 def relation(name: str, kind: str = "table", **more) -> dict:
