@@ -27,9 +27,9 @@ MAX_MESSAGE = 200
 # SQLSTATE, or its class, for statements. Classes 08, 53 and 57 and the rest of
 # the second group pass by themselves.
 _TIMEOUTS = {
+    "55P03": "A lock in the source was held longer than the lock timeout allows.",
     "57014": "A statement took longer than the statement timeout allows, or was cancelled.",
 }
-LOCKED = "55P03"
 # Syntax, unknown column, unknown function: the server is not the one we wrote for.
 _SYSTEMIC = ("42601", "42703", "42883")
 _TRANSIENT_CLASSES = ("08", "53", "57", "40")
@@ -106,9 +106,6 @@ def of_statement(error: psycopg.Error) -> SurveyorError:
         return SourceTimeout(_TIMEOUTS[state])
     if state == "42501":
         return PermissionDenied()
-    if state == LOCKED:
-        # One object that somebody holds: halving finds it, and the rest is read.
-        return StatementFailed("It was locked for longer than the lock timeout allows.")
     if state in _SYSTEMIC:
         return SourceUnsupported(f"The database answered with error {state}: {_safe(error)}")
     if state.startswith("28"):
