@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Self
 
 import pyarrow as pa
 
-from extraction.connection import Item, Oversized, Per, Session, SourceMoved
+from extraction.connection import Item, Oversized, Per, Session, SourceMoved, Stopped
 from extraction.errors import PermissionDenied, StatementFailed
 from extraction.plan import Plan
 from extraction.snapshot.ledger import BatchRecord, Errored
@@ -79,10 +79,18 @@ class BatchReader:
         gone = [(i.schema, i.name) for i in batch.items if (i.schema, i.name) not in left]
         self._record, self._per = BatchRecord(number, len(present), vanished=gone), batch.per
         kinds = self._plan.kinds_of(batch.per) if present else []
+        stopped: Stopped | None = None
+        written: list[Future[Part | None]] = []
         try:
             written = list(self._all(sorted(kinds, key=_first), present, halve))
+        except Stopped as error:
+            # The session knows better how the statement that runs has ended.
+            ended = self._drop_ahead()
+            stopped = ended if isinstance(ended, Stopped) else error
         finally:
             self._drop_ahead()
+        if stopped is not None:
+            raise stopped  # outside, for its context tells what ended it
         parts = [part for future in written if (part := future.result()) is not None]
         self._record.parts.extend(sorted(parts, key=lambda part: kinds.index(part.kind)))
         self._session.end()
@@ -122,11 +130,10 @@ class BatchReader:
             self._ahead = self._receiving.submit(self._session.receive, self._following, items)
         return self._session.build(kind, items, received)
 
-    def _drop_ahead(self) -> None:
-        """The transaction is lost, and with it what is being received."""
-        if self._ahead is not None:
-            wait([self._ahead])
-            self._ahead = None
+    def _drop_ahead(self) -> BaseException | None:
+        """The transaction is lost, and with it what is being received; how that failed."""
+        ahead, self._ahead = self._ahead, None
+        return ahead.exception() if ahead is not None else None
 
     def _after(
         self, error: Exception, kind: str, items: Sequence[Item], halve: bool
