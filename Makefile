@@ -1,5 +1,5 @@
 # make        the environment in .venv, nothing outside it
-# make run    everything on this machine, at http://127.0.0.1:8000/
+# make run    everything on this machine, at http://127.0.0.1:8000/ (see PORT, DATA_DIR, ADMIN_PASSWORD in README)
 # make test   units, then the real servers, then the browser
 # make check  what a machine can see without running anything
 #
@@ -16,6 +16,7 @@ SCRATCH := DATA_DIR=.tmp/check
 .PHONY: setup setup-dev run test unit integration e2e check bench verify chromium lock clean
 
 setup: .venv/local.stamp
+	@$(if $(filter run,$(MAKECMDGOALS)),:,echo "Ready: make run")
 
 setup-dev: .venv/dev.stamp
 

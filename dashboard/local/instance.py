@@ -32,21 +32,23 @@ class Instance:
     """The servers of one DATA_DIR. A server that the environment names is not started."""
 
     def __init__(self, directory: Path, port: int) -> None:
+        given = os.environ.get
+        if given("VAULT_ADDR") and not given("VAULT_ROLE_ID"):
+            raise StartFailed("VAULT_ADDR names a Vault; VAULT_ROLE_ID is missing beside it.")
+        if not (directory / "lock").exists():
+            # Where nothing ran yet a refusal leaves nothing behind; elsewhere the lock knows better.
+            _refuse_unless_free(port)
         self.directory = private_directory(directory)
         self.directory.chmod(0o700)
         self.port = port
         self._lock = _lock(directory, port)
-        if not is_free(port):
-            raise StartFailed(f"Port {port} is in use. Set PORT to a free one.")
-        given = os.environ.get
+        _refuse_unless_free(port)
         self.temporal = (
             None if given("TEMPORAL_ADDRESS") else TemporalServer(directory / "temporal")
         )
         self.openbao = None if given("VAULT_ADDR") else OpenBaoServer(directory / "openbao")
         self.valkey = None if given("REDIS_URL") else ValkeyServer(directory / "valkey")
         self.source = PostgresServer(directory / "postgres")
-        if self.openbao is None and not given("VAULT_ROLE_ID"):
-            raise StartFailed("VAULT_ADDR names a Vault; VAULT_ROLE_ID is missing beside it.")
 
     @property
     def url(self) -> str:
@@ -103,6 +105,11 @@ def _lines(values: Mapping[str, str]) -> str:
     """As dotenv reads it back: single quotes keep everything but themselves as it is."""
     quoted = {k: v.replace("\\", "\\\\").replace("'", "\\'") for k, v in values.items()}
     return "".join(f"{key}='{value}'\n" for key, value in quoted.items())
+
+
+def _refuse_unless_free(port: int) -> None:
+    if not is_free(port):
+        raise StartFailed(f"Port {port} is in use. Set PORT to a free one.")
 
 
 def _lock(directory: Path, port: int) -> IO[str]:

@@ -204,6 +204,7 @@ def test_a_port_in_use_is_one_clear_line(copy: Copy) -> None:
         f"CommandError: Port {copy.port} is in use. Set PORT to a free one."
     )
     assert not copy.processes()
+    assert list(copy.directory.iterdir()) == []
 
 
 def test_wrong_settings_are_named(copy: Copy) -> None:
