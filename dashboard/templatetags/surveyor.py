@@ -13,6 +13,8 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from dashboard.models import Run
+
 register = template.Library()
 
 TONES = {
@@ -242,6 +244,24 @@ def singular(kind: str) -> str:
 def names(values: object) -> str:
     """A list of names from a source in one line."""
     return ", ".join(reveal(value) for value in values) if isinstance(values, list) else ""
+
+
+NAMED, LONGEST_NAMED = 3, 40
+
+
+@register.filter
+def narrowed(run: Run) -> str:
+    """What a run was asked for, as "only crm; without tmp_*"; empty for one of everything."""
+    selection: dict[str, Any] = run.input.get("selection") or {}
+    words = (("only", "include"), ("without", "exclude"), ("kinds", "kinds"))
+    parts = [(word, _named(selection.get(part) or [])) for word, part in words]
+    return "; ".join(f"{word} {named}" for word, named in parts if named)
+
+
+def _named(patterns: list[str]) -> str:
+    more = f" and {len(patterns) - NAMED} more" if len(patterns) > NAMED else ""
+    cut = (p if len(p) <= LONGEST_NAMED else p[: LONGEST_NAMED - 1] + "…" for p in patterns[:NAMED])
+    return ", ".join(reveal(pattern) for pattern in cut) + more
 
 
 @register.filter

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import structlog
 from django.conf import settings
-from django.db.models import OuterRef, Subquery
+from django.db.models import Case, IntegerField, OuterRef, Subquery, When
 from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.cache import never_cache
@@ -26,22 +26,44 @@ log = structlog.get_logger(__name__)
 PAGE = 500
 FOUND = 200
 LONGEST_FILTER = 200
+# A run that was asked for everything comes before any other.
+WIDEST = Case(
+    When(
+        input__selection__include=[],
+        input__selection__exclude=[],
+        input__selection__kinds=[],
+        then=0,
+    ),
+    default=1,
+    output_field=IntegerField(),
+)
 
 
 @require_GET
 @never_cache
 @require("viewer")
 def index(request: SignedInRequest) -> HttpResponse:
-    """The newest snapshot of every connection, and of those deleted since."""
+    """Of every connection its newest whole snapshot, and of those deleted since all.
+
+    A later snapshot of a narrower selection never stands for the database; it is linked.
+    """
     newest = Run.objects.exclude(manifest="").order_by("-created_at", "-id")
-    ids = Connection.objects.annotate(
-        latest=Subquery(newest.filter(connection=OuterRef("pk")).values("id")[:1])
-    ).values("latest")
-    kept = list(
-        Run.objects.filter(id__in=ids).select_related("connection").order_by("connection_name")
+    own = newest.filter(connection=OuterRef("pk"))
+    shown = own.order_by(WIDEST, "-created_at", "-id").values("id")[:1]
+    ids = dict(
+        Connection.objects.annotate(shown=Subquery(shown), newest=Subquery(own.values("id")[:1]))
+        .exclude(shown=None)
+        .order_by("name")
+        .values_list("shown", "newest")
     )
+    runs = Run.objects.select_related("connection").in_bulk([*ids, *ids.values()])
+    entries = [
+        {"run": runs[one], "newer": runs[last] if last != one else None}
+        for one, last in ids.items()
+        if one in runs and last in runs
+    ]
     orphans = list(newest.filter(connection=None)[:PAGE])
-    return render(request, "catalogue/list.html", {"runs": kept, "orphans": orphans})
+    return render(request, "catalogue/list.html", {"entries": entries, "orphans": orphans})
 
 
 @require_GET

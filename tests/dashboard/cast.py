@@ -30,7 +30,16 @@ def connection(name: str = "warehouse", **fields: Any) -> Connection:
     return Connection.objects.create(name=name, **values | fields)
 
 
-def run(of: Connection, status: str = "succeeded", ago: int = 60, **fields: Any) -> Run:
+TRIMMED = Selection([], ["tmp_*"])
+
+
+def run(
+    of: Connection,
+    status: str = "succeeded",
+    ago: int = 60,
+    selection: Selection = TRIMMED,
+    **fields: Any,
+) -> Run:
     created = timezone.now() - timedelta(seconds=ago)
     row = Run(
         connection=of,
@@ -41,7 +50,7 @@ def run(of: Connection, status: str = "succeeded", ago: int = 60, **fields: Any)
         started_at=created,
         **fields,
     )
-    row.input = asdict(RunInput(str(row.id), source_of(of), Selection([], ["tmp_*"]), "admin"))
+    row.input = asdict(RunInput(str(row.id), source_of(of), selection, "admin"))
     if status not in Run.OPEN:
         row.finished_at = created + timedelta(seconds=30)
     if status == "succeeded":

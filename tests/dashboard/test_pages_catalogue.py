@@ -11,6 +11,7 @@ import pytest
 
 from dashboard.models import Run
 from extraction.catalog import KINDS
+from extraction.selection import Selection
 from extraction.snapshot.layout import manifest_path
 from extraction.snapshot.writer import write_part
 from extraction.storage import open_storage
@@ -111,6 +112,35 @@ def test_the_index_shows_the_newest_snapshot_of_each_connection(client, viewer, 
     text = client.get("/catalogue/").content.decode()
     assert f'href="/catalogue/{run.id}/"' in text
     assert str(older.id) not in text
+
+
+def test_a_narrower_snapshot_never_stands_for_the_database(client, viewer):
+    of = cast.connection()
+    whole = cast.run(of, ago=9000, selection=Selection())
+    cast.run(of, ago=9900, selection=Selection())
+    cast.run(of, ago=600, selection=Selection(["hr"]))
+    newer = cast.run(of, ago=60, selection=Selection(["crm", "fin<b>"], ["tmp_*"]))
+    client.force_login(viewer)
+    text = client.get("/catalogue/").content.decode()
+    assert re.findall(r'href="/catalogue/([^/"]+)/"', text) == [str(whole.id), str(newer.id)]
+    assert "only crm, fin&lt;b&gt;; without tmp_*</a>" in text
+
+
+@pytest.mark.parametrize("selection", [Selection(["crm"]), Selection([], [], ["relations"])])
+def test_without_a_whole_snapshot_the_newest_is_shown_as_what_it_is(client, viewer, selection):
+    newest = cast.run(cast.connection(), selection=selection)
+    cast.run(newest.connection, ago=900, selection=selection)
+    client.force_login(viewer)
+    text = client.get("/catalogue/").content.decode()
+    assert re.findall(r'href="/catalogue/([^/"]+)/"', text) == [str(newest.id)]
+    said = '<span class="narrowed">'
+    assert f"{said}only crm</span>" in text or f"{said}kinds relations</span>" in text
+
+
+def test_a_snapshot_of_a_part_says_so_at_its_head(page):
+    text = page()
+    assert '<span class="narrowed">without tmp_*</span>' in text
+    assert "all selected scopes complete" in text
 
 
 def test_a_deleted_connection_leaves_its_snapshots_readable(client, viewer, run):

@@ -14,6 +14,7 @@ from dashboard.live.board import Board
 from dashboard.live.picture import draw
 from dashboard.models import Run
 from dashboard.views.contexts import run_view
+from extraction.selection import Selection
 from tests.dashboard import cast
 from workers.contract import Event, Frame, PlanRecord, Progress, ShardPlan
 
@@ -57,6 +58,27 @@ def test_runs_are_listed_newest_first_with_status_and_verdict(client, viewer, wa
     assert "The password is wrong." in text
     assert 'href="#i-queued"' in text
     assert 'href="#i-failed"' in text
+
+
+@pytest.mark.parametrize(
+    ("selection", "said"),
+    [
+        (Selection(), ""),
+        (Selection(["crm"]), "only crm"),
+        (Selection([], ["tmp_*"], ["columns"]), "without tmp_*; kinds columns"),
+        (Selection(list("abcde")), "only a, b, c and 2 more"),
+        (Selection(["x" * 80]), f"only {'x' * 39}…"),
+        (Selection(["a\u202eb"]), "only a\\u202eb"),
+    ],
+)
+@pytest.mark.parametrize("page", ["/runs/", "/runs/{id}/", "/connections/{of}/"])
+def test_a_run_of_a_part_says_so_wherever_its_result_is(
+    client, viewer, warehouse, selection, said, page
+):
+    run = cast.run(warehouse, selection=selection)
+    client.force_login(viewer)
+    text = client.get(page.format(id=run.id, of=warehouse.id)).content.decode()
+    assert re.findall(r'<span class="narrowed">(.*?)</span>', text) == [said] * bool(said)
 
 
 def test_a_counter_filters_by_status_and_connection(client, viewer, warehouse):
