@@ -8,17 +8,18 @@ from django.core.paginator import Paginator
 from django.db.models import OuterRef, Subquery
 from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_GET, require_http_methods
 
 from dashboard import connections as verbs
 from dashboard import runs
 from dashboard.access import SignedInRequest, require
 from dashboard.forms import ConnectionForm, CredentialForm
 from dashboard.models import Connection, Run
+from dashboard.views import ladder as checks
 from dashboard.views.contexts import run_row
-from dashboard.views.ladder import ladder
 from dashboard.views.runs import open_run
 from dashboard.views.selection import SelectionForm
 from extraction.connection import Target
@@ -131,21 +132,29 @@ def delete(request: SignedInRequest, connection_id: UUID) -> HttpResponse:
     return redirect("connections")
 
 
-@require_POST
+@require_http_methods(["GET", "POST"])
+@never_cache
 @require("operator")
 def check(request: SignedInRequest, connection_id: UUID) -> HttpResponse:
+    """The result is shown on the connection's page, until the next one."""
     connection = _connection(connection_id)
+    if request.method == "GET":  # the address of a refusal, loaded again
+        return redirect("connection", connection_id)
     try:
         result = verbs.check(connection, request.user)
     except REFUSED as refused:
         return _page(request, connection, status=refused.status, notice=str(refused))
-    return _page(request, connection, checked=result, ladder=ladder(result))
+    checks.keep(request.session, connection, result)
+    return redirect(f"{reverse('connection', args=[connection_id])}#check")
 
 
-@require_POST
+@require_http_methods(["GET", "POST"])
+@never_cache
 @require("operator")
 def start(request: SignedInRequest, connection_id: UUID) -> HttpResponse:
     connection = _connection(connection_id)
+    if request.method == "GET":
+        return redirect(f"{reverse('connection', args=[connection_id])}#start")
     form = SelectionForm(request.POST)
     if not form.is_valid():
         return _page(request, connection, status=422, start=form)
@@ -175,6 +184,7 @@ def _page(
         "last_good": connection.runs.filter(status=Run.Status.SUCCEEDED).first(),
         "role_sql": role_script(connection.target),
         "start": SelectionForm(),
+        "checked": checks.kept(request.session, connection),
     }
     return render(request, "connections/connection.html", {**page, **more}, status=status)
 

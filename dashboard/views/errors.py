@@ -8,11 +8,15 @@ from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
+from django.utils.deprecation import MiddlewareMixin
+
+MACHINES = ("/api/", "/healthz", "/readyz", "/static/")
 
 TITLES = {
     400: "Bad request",
     403: "Not allowed",
     404: "Not found",
+    405: "Not this way",
     500: "Internal error",
     503: "Unavailable",
 }
@@ -32,6 +36,17 @@ def _answer(request: HttpRequest, status: int, detail: str) -> HttpResponse:
         # Without the request: who is signed in lies in what may be down.
         return HttpResponse(render_to_string(f"{status}.html", {"detail": detail}), status=status)
     return render(request, f"{status}.html", {"detail": detail}, status=status)
+
+
+class RefusedMethods(MiddlewareMixin):
+    """A page for the empty 405 of a view that only a button leads to."""
+
+    def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
+        if response.status_code != 405 or request.path.startswith(MACHINES):
+            return response
+        page = _answer(request, 405, "There is nothing to see at this address.")
+        page["Allow"] = response.get("Allow", "")
+        return page
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from datetime import datetime
 
+from django.contrib.sessions.backends.base import SessionBase
+from django.utils import timezone
+
+from dashboard.models import Connection
 from workers.contract import CheckResult, CheckStep
 
+KEPT, MOST_KEPT = "checks", 8
 NAMES = {
     "resolve": "Resolve",
     "connect": "Connect",
@@ -23,6 +29,35 @@ class Rung:
     fix: str = ""
     tone: str = "idle"
     icon: str = "queued"
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A check that somebody made, for their own eyes."""
+
+    at: datetime
+    ok: bool
+    latency_ms: float
+    rungs: list[Rung]
+
+
+def keep(session: SessionBase, connection: Connection, result: CheckResult) -> None:
+    """Remember the newest checks of this person, one a connection."""
+    made = {k: v for k, v in session.get(KEPT, {}).items() if k != str(connection.pk)}
+    made[str(connection.pk)] = {"at": timezone.now().isoformat(), "result": asdict(result)}
+    session[KEPT] = dict(list(made.items())[-MOST_KEPT:])
+
+
+def kept(session: SessionBase, connection: Connection) -> Checked | None:
+    """The newest check of the connection as it is now; none once it was edited."""
+    made = session.get(KEPT, {}).get(str(connection.pk))
+    if made is None:
+        return None
+    at, values = datetime.fromisoformat(made["at"]), made["result"]
+    if at < connection.updated_at:
+        return None
+    result = CheckResult(**values | {"steps": [CheckStep(**step) for step in values["steps"]]})
+    return Checked(at, result.ok, result.latency_ms, ladder(result))
 
 
 def ladder(result: CheckResult) -> list[Rung]:

@@ -213,11 +213,53 @@ def test_a_second_run_is_refused_naming_the_open_one(client, operator, warehouse
     assert Run.objects.count() == 1
 
 
-@pytest.mark.parametrize("method", ["get", "put"])
-def test_start_and_check_take_post_only(client, operator, warehouse, method):
+@pytest.mark.parametrize("verb", ["start", "check"])
+def test_the_address_of_a_refusal_leads_to_the_connection(client, operator, warehouse, verb):
     client.force_login(operator)
-    for verb in ("start", "check"):
-        assert getattr(client, method)(f"/connections/{warehouse.id}/{verb}/").status_code == 405
+    page = client.get(f"/connections/{warehouse.id}/{verb}/", follow=True)
+    assert page.redirect_chain[0][0].partition("#")[0] == f"/connections/{warehouse.id}/"
+    assert page.status_code == 200
+    assert not Run.objects.exists()
+    assert client.put(f"/connections/{warehouse.id}/{verb}/").status_code == 405
+
+
+@pytest.fixture
+def answers(monkeypatch) -> list[CheckResult]:
+    """What the worker says to the next checks."""
+    to_come: list[CheckResult] = []
+    monkeypatch.setattr("dashboard.temporal.check", lambda _source: to_come.pop(0))
+    return to_come
+
+
+def checked(detail: str) -> CheckResult:
+    return CheckResult(False, "", 12.0, [CheckStep("resolve", False, detail, "Mend it.")])
+
+
+def test_a_check_is_shown_on_the_connections_own_page_until_the_next(
+    client, operator, viewer, warehouse, answers
+):
+    answers += [checked("no such host"), checked("no <b>route</b>")]
+    client.force_login(operator)
+    here = f"/connections/{warehouse.id}/"
+    assert client.post(f"{here}check/").headers["Location"] == f"{here}#check"
+    for _ in range(2):
+        assert "no such host" in client.get(here).content.decode()
+    client.post(f"{here}check/")
+    text = client.get(here).content.decode()
+    assert "no such host" not in text
+    assert "no &lt;b&gt;route&lt;/b&gt;" in text
+    other = cast.connection("other")
+    assert "route" not in client.get(f"/connections/{other.id}/").content.decode()
+    client.force_login(viewer)
+    assert "route" not in client.get(here).content.decode()
+
+
+def test_a_check_says_nothing_of_a_connection_edited_since(client, operator, warehouse, answers):
+    answers.append(checked("no such host"))
+    client.force_login(operator)
+    client.post(f"/connections/{warehouse.id}/check/")
+    warehouse.save(update_fields=["updated_at"])
+    assert "no such host" not in client.get(f"/connections/{warehouse.id}/").content.decode()
 
 
 def test_an_unknown_connection_is_not_found(client, admin):

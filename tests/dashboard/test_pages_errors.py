@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+
 import pytest
 from django.db import OperationalError
 from django.test import RequestFactory
@@ -47,6 +49,14 @@ def test_a_page_that_is_not_there(client, viewer):
     page = client.get("/nowhere/")
     assert page.status_code == 404
     assert "There is nothing at this address." in page.content.decode()
+
+
+def test_a_page_that_only_takes_a_button_says_so(client, operator):
+    client.force_login(operator)
+    page = client.get(f"/runs/{uuid.uuid4()}/again/")
+    assert (page.status_code, page.headers["Allow"]) == (405, "POST")
+    assert "There is nothing to see at this address." in page.content.decode()
+    assert client.post("/healthz").content == b""
 
 
 def test_a_failure_shows_no_cause(client, viewer, monkeypatch):

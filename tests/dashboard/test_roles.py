@@ -36,6 +36,7 @@ EVERY = dict.fromkeys(METHODS, "someone")
 PAGE = {"GET": "viewer"}
 FORM = {"GET": "admin", "POST": "admin"}
 ACTION = {"POST": "operator"}
+ASKED = {"GET": "operator", "POST": "operator"}
 
 PAGES: dict[str, Cells] = {
     "": EVERY,
@@ -45,7 +46,7 @@ PAGES: dict[str, Cells] = {
     "runs/fragment/": PAGE,
     "runs/<uuid:run_id>/": PAGE,
     "runs/<uuid:run_id>/fragment/": PAGE,
-    "runs/<uuid:run_id>/cancel/": {"GET": "operator", "POST": "operator"},
+    "runs/<uuid:run_id>/cancel/": ASKED,
     "runs/<uuid:run_id>/again/": ACTION,
     "connections/": PAGE,
     "connections/new/": FORM,
@@ -53,8 +54,8 @@ PAGES: dict[str, Cells] = {
     "connections/<uuid:connection_id>/edit/": FORM,
     "connections/<uuid:connection_id>/rotate/": FORM,
     "connections/<uuid:connection_id>/delete/": FORM,
-    "connections/<uuid:connection_id>/check/": ACTION,
-    "connections/<uuid:connection_id>/start/": ACTION,
+    "connections/<uuid:connection_id>/check/": ASKED,
+    "connections/<uuid:connection_id>/start/": ASKED,
     "catalogue/": PAGE,
     "catalogue/<uuid:run_id>/": PAGE,
     "healthz": {"GET": "anyone"},
