@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -172,19 +173,24 @@ def as_time(value: object) -> datetime | None:
 
 @register.filter
 def clock(value: object) -> SafeString | str:
-    """The time of day; date and zone in the title."""
-    return _time(value, "%H:%M:%S")
+    """The time to the second, with the date on other days than today."""
+    return _time(value, lambda at: f"{_day(at)}{at:%H:%M:%S}")
 
 
 @register.filter
 def moment(value: object) -> SafeString | str:
-    """The time of day today, with the date on other days."""
-    at = as_time(value)
-    today = at is not None and at.astimezone(UTC).date() == timezone.now().astimezone(UTC).date()
-    return _time(value, "%H:%M:%S" if today else f"%-d{NARROW}%b{NARROW}%H:%M")
+    """As `clock`, but to the minute on other days."""
+    return _time(value, lambda at: f"{day}{at:%H:%M}" if (day := _day(at)) else f"{at:%H:%M:%S}")
 
 
-def _time(value: object, form: str) -> SafeString | str:
+@register.filter
+def ago(value: object) -> SafeString | str:
+    """How long ago, in the unit that matters."""
+    return _time(value, _past)
+
+
+def _time(value: object, shown: Callable[[datetime], str]) -> SafeString | str:
+    """What is shown, with the whole date and the zone in the title."""
     at = as_time(value)
     if at is None:
         return DASH
@@ -193,16 +199,19 @@ def _time(value: object, form: str) -> SafeString | str:
         '<time datetime="{}" title="{} UTC">{}</time>',
         at.isoformat(timespec="seconds"),
         at.strftime("%-d %b %Y %H:%M:%S"),
-        at.strftime(form),
+        shown(at),
     )
 
 
-@register.filter
-def ago(value: object) -> str:
-    """How long ago, in the unit that matters."""
-    at = as_time(value)
-    if at is None:
-        return DASH
+def _day(at: datetime) -> str:
+    today = timezone.now().astimezone(UTC).date()
+    if at.date() == today:
+        return ""
+    year = "" if at.year == today.year else f"{NARROW}{at.year}"
+    return f"{at.day}{NARROW}{at:%b}{year}{NARROW}"
+
+
+def _past(at: datetime) -> str:
     past = (timezone.now() - at).total_seconds()
     for limit, unit, length in ((100, "s", 1), (5400, "min", 60), (129600, "h", 3600)):
         if past < limit:

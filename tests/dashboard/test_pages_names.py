@@ -74,13 +74,26 @@ def test_sizes(value, shown):
     assert surveyor.size(value) == shown
 
 
-def test_a_time_carries_date_and_zone():
-    at = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
-    assert surveyor.clock(at) == (
-        '<time datetime="2026-03-04T05:06:07+00:00" title="4 Mar 2026 05:06:07 UTC">05:06:07</time>'
-    )
-    assert "4\u00a0Mar\u00a005:06" in surveyor.moment(at)
-    assert surveyor.clock("no time") == "–"
+@pytest.mark.parametrize(
+    ("at", "title", "day"),
+    [
+        (datetime(2026, 5, 6, 5, 6, 7, tzinfo=UTC), "6 May 2026 05:06:07 UTC", ""),
+        (datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC), "4 Mar 2026 05:06:07 UTC", "4 Mar "),
+        (datetime(2020, 3, 4, 5, 6, 7, tzinfo=UTC), "4 Mar 2020 05:06:07 UTC", "4 Mar 2020 "),
+    ],
+)
+def test_a_time_carries_its_date_when_it_is_not_today(monkeypatch, at, title, day):
+    now = datetime(2026, 5, 6, 7, 8, tzinfo=UTC)
+    monkeypatch.setattr(surveyor.timezone, "now", lambda: now)
+    day = day.replace(" ", "\u00a0")
+    head = f'<time datetime="{at.isoformat()}" title="{title}">'
+    assert surveyor.clock(at) == f"{head}{day}05:06:07</time>"
+    assert surveyor.moment(at) == f"{head}{day}{'05:06' if day else '05:06:07'}</time>"
+    assert surveyor.ago(at).startswith(head)
+
+
+def test_what_is_no_time_is_unknown():
+    assert surveyor.clock("no time") == surveyor.ago(None) == "–"
 
 
 @pytest.mark.parametrize(
@@ -93,7 +106,7 @@ def test_a_time_carries_date_and_zone():
     ],
 )
 def test_how_long_ago(past, shown):
-    assert surveyor.ago(timezone.now() - timedelta(seconds=past)) == shown
+    assert f">{shown}</time>" in surveyor.ago(timezone.now() - timedelta(seconds=past))
 
 
 def test_a_bar_never_says_all_before_it_is_all():
