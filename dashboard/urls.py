@@ -6,13 +6,14 @@ from django.views.generic import RedirectView
 
 from dashboard import health
 from dashboard.api import api
-from dashboard.views import accounts, catalogue, connections, runs
+from dashboard.views import accounts, catalogue, connections, runs, start
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", RedirectView.as_view(pattern_name="runs"), name="home"),
     path("sign-in/", accounts.SignIn.as_view(), name="sign-in"),
     path("sign-out/", LogoutView.as_view(), name="sign-out"),
     path("runs/", runs.index, name="runs"),
+    path("runs/start/", start.page, name="run-start"),
     path("runs/fragment/", runs.index_fragment, name="runs-fragment"),
     path("runs/<uuid:run_id>/", runs.show, name="run"),
     path("runs/<uuid:run_id>/fragment/", runs.show_fragment, name="run-fragment"),

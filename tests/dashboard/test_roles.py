@@ -43,6 +43,7 @@ PAGES: dict[str, Cells] = {
     "sign-in/": {"GET": "anyone", "POST": "anyone", "PUT": "anyone"},
     "sign-out/": {"POST": "someone"},
     "runs/": PAGE,
+    "runs/start/": ASKED,
     "runs/fragment/": PAGE,
     "runs/<uuid:run_id>/": PAGE,
     "runs/<uuid:run_id>/fragment/": PAGE,

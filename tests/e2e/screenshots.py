@@ -46,7 +46,7 @@ def _page(browser: Browser, surveyor: Instance, target: Path, width: int, scheme
     page.goto(f"{surveyor.address}/sign-in/")
     _shoot(page, target, "sign-in", f"{width}-{scheme}")
     sign_in(page, surveyor.address, "admin", surveyor.password)
-    page.get_by_role("link", name="demo", exact=True).click()
+    page.locator("[data-run-row]").get_by_role("link", name="Run").first.click()
     return page
 
 

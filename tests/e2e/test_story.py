@@ -74,7 +74,7 @@ FINISHED_LAST = """() => {
 
 def watch_the_demo_run(page: Page) -> None:
     """It moves without being loaded again, and says so; then it is whole."""
-    page.get_by_role("link", name="demo", exact=True).click()
+    page.locator("[data-run-row]").get_by_role("link", name="Run").click()
     expect(page.locator("[data-live-badge]")).to_contain_text("Live")
     loads: list[str] = []
     page.on("load", lambda page: loads.append(page.url))
