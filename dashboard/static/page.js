@@ -44,6 +44,29 @@ document.addEventListener("click", (event) => {
   }
 });
 
+// Filters a list of names while somebody types; the server says what matches, as on Enter.
+async function filter(form) {
+  const pane = form.closest(".pane"), query = new URLSearchParams(location.search);
+  for (const [name, value] of new FormData(form)) {
+    query.set(name, value);
+    query.delete(`${name}_from`);
+  }
+  const turn = (form.turn = (form.turn || 0) + 1);
+  const answer = await fetch(`?${query}`).catch(() => null);
+  if (!answer?.ok || answer.redirected || form.turn !== turn) return;
+  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const fresh = page.querySelector(`[aria-labelledby="${pane.getAttribute("aria-labelledby")}"]`);
+  if (!fresh || form.turn !== turn) return;
+  for (const part of [".pick", ".tools"]) pane.querySelector(part).replaceWith(fresh.querySelector(part));
+}
+
+document.addEventListener("input", ({ target }) => {
+  const form = target.closest?.("form[data-filters]");
+  if (!form) return;
+  clearTimeout(form.soon);
+  form.soon = setTimeout(filter, 150, form);
+});
+
 for (const button of document.querySelectorAll("[data-toggle-theme], [data-copy]")) button.hidden = false;
 document.querySelector("[data-first-look]")?.focus();
 

@@ -245,8 +245,8 @@ def tone(status: str) -> str:
 
 @register.filter
 def singular(kind: str) -> str:
-    """relations → relation."""
-    return kind.removesuffix("s")
+    """relations → relation, indexes → index."""
+    return {"indexes": "index"}.get(kind) or kind.removesuffix("s")
 
 
 @register.filter

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -18,13 +19,14 @@ from dashboard.models import Connection, Run
 from dashboard.templatetags.surveyor import short_kind
 from extraction.catalog import KINDS
 from extraction.errors import SnapshotDamaged, StorageFailed
-from extraction.snapshot.reader import Snapshot, open_snapshot
+from extraction.snapshot.reader import SEARCHED, Snapshot, open_snapshot
 from extraction.storage import open_storage
 
 log = structlog.get_logger(__name__)
 
 PAGE = 500
-FOUND = 200
+# Of each kind at first, and of one that was asked for.
+EACH, FOUND = 5, 200
 LONGEST_FILTER = 200
 # A run that was asked for everything comes before any other.
 WIDEST = Case(
@@ -98,7 +100,9 @@ def _page(request: SignedInRequest, run: Run, snapshot: Snapshot) -> dict[str, A
         "siblings": _siblings(run),
     }
     if filters["q"]:
-        page["found"] = _Listing(snapshot.search(filters["q"], FOUND + 1), 0, FOUND)
+        page["found"] = _found(snapshot, filters["q"], request.GET.get("of", ""))
+        page["searched"] = list(SEARCHED)
+        page["of"] = request.GET.get("of", "") in SEARCHED
     if asked["schema"] is not None:
         page |= _schema(snapshot, asked["schema"], filters["relations"], offsets["relations_from"])
     if asked["schema"] is not None and asked["relation"] is not None:
@@ -106,10 +110,31 @@ def _page(request: SignedInRequest, run: Run, snapshot: Snapshot) -> dict[str, A
     return page
 
 
+@dataclass(frozen=True)
+class _Found:
+    """What of one kind is called as somebody searches."""
+
+    kind: str
+    rows: list[dict[str, Any]]
+    total: int
+
+    @property
+    def more(self) -> int:
+        return self.total - len(self.rows)
+
+
+def _found(snapshot: Snapshot, name: str, of: str) -> list[_Found]:
+    """A few of every kind, or many of the one that was asked for."""
+    limits = {of: FOUND} if of in SEARCHED else dict.fromkeys(SEARCHED, EACH)
+    each = [_Found(kind, *snapshot.search(name, kind, limits[kind])) for kind in limits]
+    return [found for found in each if found.total]
+
+
 def _schema(snapshot: Snapshot, schema: str, name: str, offset: int) -> dict[str, Any]:
     return {
         "relations": _Listing(snapshot.relations(schema, name, PAGE + 1, offset), offset),
         "routines": snapshot.routines(schema),
+        "sequences": snapshot.sequences(schema),
     }
 
 

@@ -28,11 +28,14 @@ Format = Literal["jsonl", "csv", "parquet"]
 
 DETAILS = ("columns", "constraints", "indexes", "triggers")
 SEARCHED = {
+    "schemas": "schema_name",
     "relations": "relation_name",
     "columns": "column_name",
+    "constraints": "constraint_name",
+    "indexes": "index_name",
+    "triggers": "trigger_name",
     "routines": "routine_name",
     "sequences": "sequence_name",
-    "schemas": "schema_name",
 }
 # Files whose digest is remembered; a snapshot of 100,000 relations has some hundred.
 REMEMBERED = 8_192
@@ -92,20 +95,23 @@ class Snapshot:
             page=(limit, offset),
         )
 
-    def search(self, name_filter: str, limit: int = 100) -> list[Row]:
-        """What is called so, by kind: `{kind, schema_name, relation_name, name}`."""
-        found: list[Row] = []
-        for kind, column in SEARCHED.items():
-            relation = "relation_name" if "relation_name" in KINDS[kind].columns else "null"
-            found += self._select(
-                kind,
-                f"contains(lower({column}), lower(?))",
-                [name_filter],
-                columns=f"'{kind}' as kind, schema_name, {relation} as relation_name, "
-                f"{column} as name",
-                page=(limit - len(found), 0),
-            )
-        return found
+    def search(self, name_filter: str, kind: str, limit: int = 100) -> tuple[list[Row], int]:
+        """What of a kind in SEARCHED is called so, and how many there are in all.
+
+        Rows are `{schema_name, relation_name, name}`; the relation is that it belongs to.
+        """
+        column = SEARCHED[kind]
+        relation = "relation_name" if "relation_name" in KINDS[kind].columns else "null"
+        found = self._select(
+            kind,
+            f"contains(lower({column}), lower(?))",
+            [name_filter],
+            columns=f"schema_name, {relation} as relation_name, {column} as name, "
+            "count(*) over () as total",
+            page=(limit, 0),
+        )
+        total = found[0]["total"] if found else 0
+        return [{k: v for k, v in row.items() if k != "total"} for row in found], total
 
     def relation(self, schema: str, name: str) -> Row | None:
         """The relation with its columns, constraints, indexes, triggers and statistics."""

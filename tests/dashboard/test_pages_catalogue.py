@@ -36,6 +36,10 @@ def column(name: str, position: int, **more) -> dict:
     return {**values, "column_name": name, "position": position, "nullable": False, **more}
 
 
+def of_evil(**values) -> dict:
+    return {"schema_name": "sales", "relation_name": EVIL, **values}
+
+
 CONTENT = {
     "schemas": rows("schemas", {"schema_name": "empty"}, {"schema_name": "sales"}),
     "relations": rows(
@@ -48,7 +52,11 @@ CONTENT = {
         "columns",
         column("id", 1, identity="always"),
         column("customer", 2, nullable=True, comment="who\u200bordered"),
+        *(column(f"c{n}", n) for n in range(3, 10)),
     ),
+    "indexes": rows("indexes", of_evil(index_name="by_customer", columns=["customer"])),
+    "triggers": rows("triggers", of_evil(trigger_name="audit", timing="after", events=["insert"])),
+    "sequences": rows("sequences", {"schema_name": "sales", "sequence_name": "ids"}),
     "constraints": rows(
         "constraints",
         {
@@ -209,7 +217,25 @@ def test_an_unknown_relation_is_not_found(page):
 def test_a_search_finds_names_of_every_kind(page):
     found = page(q="CUSTOMER")
     assert re.search(r"customer</a></th><td>column</td>", found)
-    assert "Nothing matches <b>“%”</b>" in page(q="%")
+    for kind, name in (("constraint", "pk"), ("trigger", "audit"), ("sequence", "ids")):
+        assert re.search(rf"{name}</a></th><td>{kind}</td>", page(q=name.upper()))
+    assert re.search(r"by_customer</a></th><td>index</td>", found)
+    nothing = page(q="%")
+    assert "Nothing is called like <b>“%”</b>" in nothing
+    assert "relations, columns, constraints, indexes, triggers, routines and sequences" in nothing
+
+
+def test_a_search_shows_some_of_each_kind_and_says_how_many_more(page):
+    found = page(q="c")
+    assert len(re.findall(r"<td>column</td>", found)) == 5
+    more = re.search(r'href="[^"]*\?([^"]+)">and 3 more columns</a>', found)
+    assert more.group(1) == "q=c&amp;of=columns"
+    assert len(re.findall(r"<td>(\w+)</td>", page(q="c", of="columns"))) == 8
+    assert "more columns" not in page(q="c", of="columns")
+
+
+def test_a_schema_shows_its_sequences(page):
+    assert "<dt>ids</dt>" in page(schema="sales")
 
 
 @pytest.mark.parametrize("value", ["-1", "x", "²", "9" * 30])

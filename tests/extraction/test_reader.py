@@ -25,7 +25,7 @@ RUN = "run"
 READS: list[Callable[[Snapshot], object]] = [
     lambda snapshot: snapshot.relations("sales"),
     lambda snapshot: snapshot.relation("sales", "t07"),
-    lambda snapshot: snapshot.search("t07"),
+    lambda snapshot: snapshot.search("t07", "relations"),
     lambda snapshot: snapshot.rows("relations", "jsonl"),
 ]
 

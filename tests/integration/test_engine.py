@@ -16,7 +16,7 @@ from extraction.extract import Advance, Plan, Stopped
 from extraction.selection import Selection
 from extraction.snapshot.layout import entries_path, manifest_path
 from extraction.snapshot.ledger import read_ledger, write_ledger
-from extraction.snapshot.reader import open_snapshot
+from extraction.snapshot.reader import SEARCHED, open_snapshot
 from extraction.storage import open_storage
 from tests.extraction.engine import Engine, digests, manifest_digest, rows_of
 
@@ -531,9 +531,12 @@ def test_a_snapshot_can_be_browsed(engine: Engine) -> None:
     ]
     page = snapshot.relations("sales", limit=2, offset=1)
     assert [r["relation_name"] for r in page] == ["orders", "recent"]
-    found = {(hit["kind"], hit["name"]) for hit in snapshot.search("born")}
+    hits = {kind: snapshot.search("born", kind) for kind in SEARCHED}
+    found = {(kind, row["name"]) for kind, (rows, _) in hits.items() for row in rows}
     assert found == {("columns", "born")}
-    assert len(snapshot.search("", limit=3)) == 3
+    named = {kind: snapshot.search("", kind, limit=3) for kind in SEARCHED}
+    assert {kind for kind, (_, total) in named.items() if total} >= {"indexes", "triggers"}
+    assert all(len(rows) == min(3, total) for rows, total in named.values())
     orders = snapshot.relation("sales", "orders")
     assert orders is not None
     assert [c["column_name"] for c in orders["columns"]] == ["id", "customer", "total", "placed"]
