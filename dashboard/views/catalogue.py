@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 
 PAGE = 500
 # Of each kind at first, and of one that was asked for.
-EACH, FOUND = 5, 200
+EACH, FOUND = 3, 200
 LONGEST_FILTER = 200
 # A run that was asked for everything comes before any other.
 WIDEST = Case(

@@ -96,6 +96,7 @@ def read_the_catalogue(page: Page) -> None:
     page.get_by_role("link", name="Open the catalogue").click()
     # More names than a screen holds.
     schemas = page.locator("nav[aria-labelledby=h-schemas] .pick a")
+    fills_a_narrow_screen(page)
     page.get_by_label("Filter schemas by name").press_sequentially("CR")
     expect(schemas).to_have_text([re.compile(r"^crm")])
     schemas.click()
@@ -112,6 +113,14 @@ def read_the_catalogue(page: Page) -> None:
 
 BELOW_ITS_CONTENT = """() => document.documentElement.scrollHeight - Math.max(
   innerHeight, document.querySelector("main").getBoundingClientRect().bottom + scrollY)"""
+
+
+def fills_a_narrow_screen(page: Page) -> None:
+    page.set_viewport_size({"width": 390, "height": 900})
+    panes = page.locator(".panes .pane")
+    widths = [box["width"] for box in (pane.bounding_box() for pane in panes.all()) if box]
+    assert widths == [390 - 2 * 16] * 2
+    page.set_viewport_size({"width": 1440, "height": 900})
 
 
 def ends_with_its_content(page: Page) -> None:
