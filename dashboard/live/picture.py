@@ -15,7 +15,7 @@ from dashboard.live.board import Board, Source
 from dashboard.live.verdict import RowFacts, Tone, Verdict
 from dashboard.models import Run
 from dashboard.story import Line
-from workers.contract import ShardPlan
+from workers.contract import Progress, ShardPlan
 
 
 class Totals(TypedDict):
@@ -201,11 +201,18 @@ def _verdict(board: Board, phase: str, now: float) -> Verdict:
         if record is not None
     }
     shards = [
-        (shard, verdict.of_shard(record, now))
+        (shard, _by_now(record, now))
         for shard, record in sorted(board.records.items())
         if shard >= 0
     ]
     return verdict.of_run(row_facts(board.run, board.workers), special, shards, phase)
+
+
+def _by_now(record: Progress, now: float) -> Verdict:
+    """A shard whose last batch is proven is not being read, though its attempt has yet to end."""
+    judged = verdict.of_shard(record, now)
+    all_proven = 0 < record.batches <= record.batch
+    return Verdict("finished", "", "ok") if all_proven and judged.word == "working" else judged
 
 
 def row_facts(run: Run, workers: int | None = None) -> RowFacts:

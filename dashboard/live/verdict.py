@@ -107,7 +107,7 @@ def of_run(
 def _nothing_yet(row: RowFacts) -> Verdict:
     if row.workers == 0:
         return Verdict("waiting", "no worker is connected", "warn")
-    return Verdict("waiting", "for a free worker", "idle")
+    return Verdict("waiting", "for a worker to begin", "idle")
 
 
 def _of_phase(verdict: Verdict, phase: str, row: RowFacts) -> Verdict:

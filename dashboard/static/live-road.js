@@ -1,5 +1,5 @@
 // The road from the server: a socket, and polling while there is none.
-import { badge } from "./live-dom.js";
+import { badge, put } from "./live-dom.js";
 import { clock } from "./live-format.js";
 
 const PING_MS = 10_000, PONG_MS = 4_000, OPENS_MS = 8_000;
@@ -104,6 +104,8 @@ export class Road {
       : age < 20 ? [`Reconnecting (${age} s old)`, "stale", "warn"]
       : [`Stale since ${clock(this.now() - age * 1000)} UTC`, "stale", "bad"];
     badge(text, name, tone);
-    document.documentElement.toggleAttribute("data-stale", !up && !polling);
+    const stale = !up && !polling;
+    document.documentElement.toggleAttribute("data-stale", stale);
+    put(document, "as_of", stale ? `as of ${clock(this.now() - age * 1000)} UTC; what it does now is not known` : "");
   }
 }

@@ -85,6 +85,13 @@ def test_what_is_in_flight_fits_into_what_is_left_and_is_nobodys_after_a_failure
     assert [shard["in_flight"] for shard in drawn.shards] == [10, 0, 0]
 
 
+def test_a_shard_that_is_all_proven_is_not_counted_as_being_read():
+    board = a_board()
+    board.records = {n: beat(n, batches=4, batch=done) for n, done in enumerate((4, 1, 0, 2))}
+    seen = picture.draw(board, board.records[0].beat_at)
+    assert str(seen.verdict) == "working: 3 shards are being read"
+
+
 def test_phases():
     board = Board(a_row())
     assert picture.draw(board, NOW).phase == "plan"

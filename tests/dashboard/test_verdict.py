@@ -77,9 +77,9 @@ def test_a_shard_nobody_has_begun_waits():
         ),
         (RowFacts("failed", error="The disk is full."), "finished: The disk is full."),
         (RowFacts("cancelled", cancelled_by="ops"), "finished: cancelled by ops"),
-        (RowFacts("running"), "waiting: for a free worker"),
+        (RowFacts("running"), "waiting: for a worker to begin"),
         (RowFacts("running", workers=0), "waiting: no worker is connected"),
-        (RowFacts("running", workers=3), "waiting: for a free worker"),
+        (RowFacts("running", workers=3), "waiting: for a worker to begin"),
     ],
 )
 def test_a_run_by_its_row(row, expected):

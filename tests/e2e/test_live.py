@@ -218,6 +218,32 @@ def test_a_socket_that_went_deaf_is_left_within_fourteen_seconds(
     until(page, lambda: story(page) == ["heard again"])
 
 
+def test_a_page_without_its_server_says_of_when_it_speaks(
+    address: str, page: Page, run: Run, publisher: Publisher
+) -> None:
+    sockets: list[WebSocketRoute] = []
+
+    def connect(socket: WebSocketRoute) -> None:
+        if sockets:
+            socket.close()
+            return
+        sockets.append(socket)
+        socket.connect_to_server()
+
+    page.route_web_socket(re.compile("/ws/"), connect)
+    page.route("**/fragment/", lambda route: route.abort())
+    publisher.plan()
+    page.goto(f"{address}/runs/{run.pk}/")
+    expect(page.locator(BADGE)).to_contain_text("Live")
+    as_of = page.locator("surveyor-run [data-f=as_of]")
+    status = page.locator("surveyor-run .state-line .st")
+    present = status.evaluate("e => getComputedStyle(e).color")
+    expect(as_of).to_be_hidden()
+    sockets[0].close(code=1012)
+    expect(as_of).to_have_text(re.compile(r"^as of \d\d:\d\d:\d\d UTC; what"))
+    assert status.evaluate("e => getComputedStyle(e).color") != present
+
+
 def test_elapsed_follows_the_servers_clock(address: str, page: Page, run: Run) -> None:
     page.clock.install(time=datetime.now(UTC) + timedelta(hours=2))
     page.goto(f"{address}/runs/{run.pk}/")
