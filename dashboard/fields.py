@@ -9,6 +9,7 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.core.validators import MaxLengthValidator, MaxValueValidator, MinValueValidator
 
 from extraction.connection import DIALECTS
 
@@ -41,6 +42,17 @@ def default_tls(host: str) -> str:
     return "disable" if loopback else "verify-full"
 
 
+def say_limits(field: forms.Field) -> None:
+    """Django's sentences for too little and too much, in our words."""
+    for validator in field.validators:
+        if isinstance(validator, MinValueValidator):
+            validator.message = "At least %(limit_value)s."
+        elif isinstance(validator, MaxValueValidator):
+            validator.message = "At most %(limit_value)s."
+        elif isinstance(validator, MaxLengthValidator):
+            validator.message = "At most %(limit_value)s characters; these are %(show_value)s."
+
+
 class TextField(forms.CharField):
     """Text that is text: JSON numbers, lists and control characters are refused."""
 
@@ -49,6 +61,10 @@ class TextField(forms.CharField):
         "invalid": "This must be text.",
         "invisible": "Use visible characters only: no control or direction characters.",
     }
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        say_limits(self)
 
     def to_python(self, value: Any) -> str:
         if value in self.empty_values:
@@ -99,6 +115,7 @@ class PasswordField(forms.CharField):
     def __init__(self, **kwargs: Any) -> None:
         widget = forms.PasswordInput(render_value=False, attrs={"autocomplete": "new-password"})
         super().__init__(max_length=1024, strip=False, widget=widget, **kwargs)
+        say_limits(self)
 
     def to_python(self, value: Any) -> str:
         if value is not None and not isinstance(value, str):
@@ -193,6 +210,7 @@ class CountField(forms.IntegerField):
 
     def __init__(self, maximum: int, **kwargs: Any) -> None:
         super().__init__(min_value=1, max_value=maximum, **kwargs)
+        say_limits(self)
         self.widget.attrs["inputmode"] = "numeric"
 
     def to_python(self, value: Any) -> int | None:
@@ -223,6 +241,7 @@ class SecondsField(forms.FloatField):
 
     def __init__(self, minimum: float, maximum: float, **kwargs: Any) -> None:
         super().__init__(min_value=minimum, max_value=maximum, **kwargs)
+        say_limits(self)
         self.widget.attrs.update({"inputmode": "decimal", "step": "any"})
 
     def prepare_value(self, value: Any) -> Any:

@@ -43,7 +43,7 @@ class ConnectionForm(ModelForm):
     """
 
     name = fields.TextField(label="Name", max_length=80)
-    dialect = fields.DialectField(label="Database", initial="postgresql")
+    dialect = fields.DialectField(label="Kind of database", initial="postgresql")
     host = fields.HostField(label="Host", help_text="One name or address. No URL.")
     port = fields.PortField(label="Port", initial=5432)
     database = fields.DatabaseField(label="Database name")

@@ -238,6 +238,12 @@ def widget(field: BoundField, extra: str = "") -> SafeString:
 
 
 @register.filter
+def lost(field: BoundField) -> bool:
+    """Was something typed here that the page, drawn again, does not hold?"""
+    return field.widget_type == "password" and bool(field.data)
+
+
+@register.filter
 def tone(status: str) -> str:
     """The tone of a run's status."""
     return TONES[status]

@@ -150,15 +150,15 @@ def test_it_refuses_options_that_are_no_object(options):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"sessions": 0}, "greater than or equal to 1"),
-        ({"sessions": 33}, "less than or equal to 32"),
+        ({"sessions": 0}, "At least 1."),
+        ({"sessions": 33}, "At most 32."),
         ({"sessions": "many"}, "whole number"),
-        ({"pace": -1}, "greater than or equal to 0"),
+        ({"pace": -1}, "At least 0."),
         ({"pace": "nan"}, "number"),
         ({"pace": float("inf")}, "number"),
-        ({"statement_timeout": 0}, "greater than or equal to 1"),
-        ({"statement_timeout": 99999}, "less than or equal to 3600"),
-        ({"lock_timeout": 0}, "greater than or equal to 0.1"),
+        ({"statement_timeout": 0}, "At least 1."),
+        ({"statement_timeout": 99999}, "At most 3600."),
+        ({"lock_timeout": 0}, "At least 0.1."),
         ({"lock_timeout": [2]}, "number"),
     ],
 )

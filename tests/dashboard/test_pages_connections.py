@@ -105,6 +105,25 @@ def test_a_wrong_field_answers_422_with_a_notice_that_leads_to_it(client, admin)
     assert not Connection.objects.exists()
 
 
+def test_what_is_needed_is_marked_and_said_once_a_field(client, admin):
+    client.force_login(admin)
+    text = client.get("/connections/new/").content.decode()
+    marked = re.findall(r'<label for="id_(\w+)">[^<]*<span class="must"', text)
+    assert marked == ["name", "dialect", "host", "port", "database", "username", "password"]
+    text = client.post("/connections/new/", FORM | {"name": "", "host": ""}).content.decode()
+    assert '<a href="#id_name">Name</a>' in text
+    assert text.count("This is needed.") == 2
+
+
+def test_a_password_that_is_not_sent_back_has_to_be_typed_again(client, admin):
+    client.force_login(admin)
+    again = "Type it again"
+    assert again in client.post("/connections/new/", FORM | {"port": "0"}).content.decode()
+    empty = FORM | {"port": "0", "password": ""}
+    assert again not in client.post("/connections/new/", empty).content.decode()
+    assert again not in client.get("/connections/new/").content.decode()
+
+
 def test_vault_down_is_a_503_that_keeps_what_was_typed_but_the_password(client, admin, no_vault):
     client.force_login(admin)
     page = client.post("/connections/new/", FORM)
