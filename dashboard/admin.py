@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib import admin
-from django.contrib.auth.admin import UserAdmin
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import Group
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 
 from dashboard import admin_connections as admin_connections  # registers itself
-from dashboard import audit, tokens
-from dashboard.access import role_of
-from dashboard.admin_site import ForAdmins, ReadOnly, Unchangeable
+from dashboard import admin_people as admin_people
+from dashboard import tokens
+from dashboard.admin_site import ReadOnly, Unchangeable
 from dashboard.models import ApiToken, AuditEntry, Run
 
 
@@ -51,12 +50,7 @@ class ApiTokenAdmin(Unchangeable):
             tokens.revoke(token, request.user)
 
 
-if TYPE_CHECKING:
-    Users = UserAdmin[User]
-else:  # not subscriptable at run time
-    Users = UserAdmin
-
-admin.site.unregister([User, Group])
+admin.site.unregister(Group)
 
 
 @admin.register(Group)
@@ -69,55 +63,3 @@ class RoleAdmin(ReadOnly):
     @admin.display(description="People")
     def people(self, group: Group) -> str:
         return ", ".join(group.user_set.order_by("username").values_list("username", flat=True))
-
-
-@admin.register(User)
-class PeopleAdmin(ForAdmins, Users):
-    fieldsets = (
-        (None, {"fields": ("username", "password")}),
-        ("Person", {"fields": ("first_name", "last_name", "email")}),
-        ("Role", {"fields": ("is_active", "groups")}),
-    )
-    list_display = ("username", "role", "is_active", "last_login")
-    list_filter = ("is_active", "groups")
-    readonly_fields = ()
-    filter_horizontal = ()
-
-    @admin.display(description="Role")
-    def role(self, user: User) -> str:
-        return role_of(user)
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        """Nobody locks the door behind themselves."""
-        return ("is_active", "groups") if obj == request.user else ()
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return obj != request.user and super().has_delete_permission(request, obj)
-
-    def save_related(self, request: Any, form: Any, formsets: Any, change: bool) -> None:
-        super().save_related(request, form, formsets, change)
-        user = form.instance
-        audit.record(
-            request.user,
-            "user.edit" if change else "user.create",
-            user.username,
-            active=user.is_active,
-            roles=sorted(user.groups.values_list("name", flat=True)),
-        )
-
-    def user_change_password(
-        self, request: HttpRequest, id: str, form_url: str = ""
-    ) -> HttpResponse:
-        response = super().user_change_password(request, id, form_url)
-        user = self.get_object(request, id)
-        if user and request.method == "POST" and response.status_code == 302:
-            audit.record(request.user, "user.password", user)
-        return response
-
-    def delete_model(self, request: HttpRequest, obj: Any) -> None:
-        audit.record(request.user, "user.delete", obj.username)
-        super().delete_model(request, obj)
-
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        for user in queryset:
-            self.delete_model(request, user)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import sys
 
+from django.contrib.auth.models import User
 from django.db import OperationalError
+from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.utils.deprecation import MiddlewareMixin
+
+from dashboard.access import role_of
 
 MACHINES = ("/api/", "/healthz", "/readyz", "/static/")
 
@@ -22,7 +26,7 @@ TITLES = {
 }
 
 
-def _answer(request: HttpRequest, status: int, detail: str) -> HttpResponse:
+def _answer(request: HttpRequest, status: int, detail: str, **more: object) -> HttpResponse:
     if request.path.startswith("/api/"):
         problem = {
             "type": "about:blank",
@@ -35,7 +39,7 @@ def _answer(request: HttpRequest, status: int, detail: str) -> HttpResponse:
     if status >= 500:
         # Without the request: who is signed in lies in what may be down.
         return HttpResponse(render_to_string(f"{status}.html", {"detail": detail}), status=status)
-    return render(request, f"{status}.html", {"detail": detail}, status=status)
+    return render(request, f"{status}.html", {"detail": detail, **more}, status=status)
 
 
 class RefusedMethods(MiddlewareMixin):
@@ -54,7 +58,17 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return _answer(request, 403, str(exception) or "Your role does not allow this.")
+    detail = str(exception) or "Your role does not allow this."
+    return _answer(request, 403, detail, admins=_whom_to_ask(request))
+
+
+def _whom_to_ask(request: HttpRequest) -> list[str]:
+    """The first names of those who give roles, for somebody signed in who has none."""
+    user = getattr(request, "user", None)
+    if user is None or not user.is_authenticated or role_of(user) != "none":
+        return []
+    admins = User.objects.filter(Q(groups__name="admin") | Q(is_superuser=True), is_active=True)
+    return [name.get_username() for name in admins.distinct().order_by("username")[:3]]
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from django.contrib.auth.models import Group, User
 from django.contrib.sessions.models import Session
@@ -97,19 +99,23 @@ def test_a_token_is_revoked_by_deleting_it(signed_in, admin, operator):
 def test_a_person_gets_a_role_and_it_is_noted(signed_in, admin):
     browser = signed_in(admin)
     password = "long and unusual 7431"
-    data = {"username": "carol", "password1": password, "password2": password}
+    data = {"username": "carol", "password1": password, "password2": password, "role": "viewer"}
+    for role in ("viewer", "operator", "admin"):
+        assert f'value="{role}"' in browser.get("/admin/auth/user/add/").content.decode()
     answer = browser.post("/admin/auth/user/add/", {**data, "usable_password": "true"})
     assert answer.status_code == 302, answer.content
     carol = User.objects.get(username="carol")
-    role = Group.objects.get(name="operator")
+    assert carol.groups.get().name == "viewer"
+    page = browser.get(f"/admin/auth/user/{carol.pk}/change/").content.decode()
+    assert re.findall(r'name="role" value="(\w*)"[^>]*checked', page) == ["viewer"]
     browser.post(
         f"/admin/auth/user/{carol.pk}/change/",
-        {"username": "carol", "is_active": "on", "groups": [role.pk], "email": ""},
+        {"username": "carol", "is_active": "on", "role": "operator", "email": ""},
     )
-    assert list(carol.groups.all()) == [role]
+    assert carol.groups.get().name == "operator"
     entries = AuditEntry.objects.filter(subject="carol").order_by("id")
     assert [e.action for e in entries] == ["user.create", "user.edit"]
-    assert entries[1].detail == {"active": True, "roles": ["operator"]}
+    assert [e.detail["roles"] for e in entries] == [["viewer"], ["operator"]]
     assert password not in str(list(AuditEntry.objects.values()))
 
 
@@ -136,7 +142,7 @@ def test_rights_beyond_the_roles_cannot_be_posted(signed_in, admin, viewer):
 
 def test_nobody_locks_the_door_behind_themselves(signed_in, admin):
     browser = signed_in(admin)
-    browser.post(f"/admin/auth/user/{admin.pk}/change/", {"username": "admin", "groups": []})
+    browser.post(f"/admin/auth/user/{admin.pk}/change/", {"username": "admin", "role": "viewer"})
     changed = User.objects.get(pk=admin.pk)
     assert changed.is_active
     assert changed.groups.get().name == "admin"

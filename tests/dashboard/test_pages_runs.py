@@ -40,11 +40,16 @@ def test_the_anonymous_go_to_sign_in(client):
     assert (page.status_code, page.headers["Location"]) == (302, "/sign-in/?next=/runs/")
 
 
-def test_no_role_no_runs(client, outsider):
+def test_without_a_role_the_page_says_whom_to_ask_and_leads_nowhere(
+    client, outsider, admin, viewer
+):
     client.force_login(outsider)
     page = client.get("/runs/")
+    text = page.content.decode()
     assert page.status_code == 403
-    assert "This needs the role viewer." in page.content.decode()
+    assert "Your account outsider has no role," in text
+    assert "Ask <b>admin</b> for one" in text
+    assert re.findall(r'<a [^>]*href="(/[^"]*)"', text) == ["/"]
 
 
 def test_runs_are_listed_newest_first_with_status_and_verdict(client, viewer, warehouse):
