@@ -187,6 +187,7 @@ SERVESTATIC_AUTOREFRESH = DEBUG
 
 LANGUAGE_CODE = "en"
 USE_I18N = False
+FORMAT_MODULE_PATH = "config.formats"
 TIME_ZONE = "UTC"
 USE_TZ = True
 LOGGING_CONFIG = None  # structlog owns logging; see workers/logs.py

@@ -59,7 +59,7 @@ admin.site.unregister(User)
 
 @admin.register(User)
 class PeopleAdmin(ForAdmins, Users):
-    form = PersonForm
+    form = PersonForm  # type: ignore[assignment]
     add_form = NewPersonForm
     fieldsets = (
         (None, {"fields": ("username", "password")}),

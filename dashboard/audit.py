@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import getpass
+import os
 from typing import Any
 
 from django.contrib.auth import get_user_model
@@ -16,6 +18,15 @@ Actor = AbstractBaseUser | AnonymousUser | str
 
 def name_of(actor: Actor) -> str:
     return actor if isinstance(actor, str) else (actor.get_username() or "anonymous")
+
+
+def shell(through: str = "shell") -> str:
+    """Whoever runs this process, as an actor: "alice (shell)"."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # an account that has a number only
+        name = f"uid {os.getuid()}"
+    return f"{name} ({through})"
 
 
 def record(actor: Actor, action: str, subject: object, **detail: Any) -> AuditEntry:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import re
 
 import pytest
@@ -81,6 +82,15 @@ def test_audit_and_runs_are_for_reading(signed_in, admin):
     assert AuditEntry.objects.get(pk=entry.pk).actor == "alice"
     assert Run.objects.filter(pk=run.pk).exists()
     assert Group.objects.filter(name="admin").exists()
+
+
+def test_lists_call_things_by_their_names_and_tell_whole_times(signed_in, admin):
+    entry = audit.record(audit.shell(), "token.create", "ci")
+    browser = signed_in(admin)
+    assert "API tokens" in browser.get("/admin/").content.decode()
+    text = browser.get("/admin/dashboard/auditentry/").content.decode()
+    assert f"{entry.at.day} {entry.at:%b %Y, %H:%M:%S} UTC" in text
+    assert f"{getpass.getuser()} (shell)" in text
 
 
 def test_a_token_is_revoked_by_deleting_it(signed_in, admin, operator):

@@ -7,14 +7,14 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 
-from dashboard import connections, runs
+from dashboard import audit, connections, runs
 from dashboard.forms import ConnectionForm
 from dashboard.local.demo import CONNECTION, connection_fields
 from dashboard.management.temporal_command import TemporalCommand
 from dashboard.models import Connection
 from extraction.selection import Selection
 
-ACTOR = "make run"
+ACTOR = audit.shell("make run")
 
 
 class Command(TemporalCommand):

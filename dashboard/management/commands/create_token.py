@@ -7,7 +7,7 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from dashboard import tokens
+from dashboard import audit, tokens
 
 
 class Command(BaseCommand):
@@ -26,5 +26,5 @@ class Command(BaseCommand):
         name = options["name"].strip()
         if not 1 <= len(name) <= 80 or not name.isprintable():
             raise CommandError("The name of a token has 1 to 80 visible characters.")
-        token = tokens.create(user, name, "shell")
+        token = tokens.create(user, name, audit.shell())
         self.stdout.write(f"Token {name} of {user}, shown only now: {token}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 import sys
 import threading
 import time
@@ -14,7 +13,7 @@ from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 from redis.exceptions import RedisError
 
-from dashboard import runs
+from dashboard import audit, runs
 from dashboard.connections import ConnectionGone
 from dashboard.live import picture as pictures
 from dashboard.live.picture import Picture
@@ -93,7 +92,7 @@ def _start(name: str, selection: Selection) -> Run:
         known = f"There are: {names}." if names else "There is none yet."
         raise CommandError(f"No connection is named {name!r}. {known}")
     try:
-        return runs.start(connection, selection, f"{getpass.getuser()} (shell)")
+        return runs.start(connection, selection, audit.shell())
     except (runs.RunConflict, ConnectionGone) as refused:
         raise CommandError(str(refused)) from None
     except InvalidSelection as error:
