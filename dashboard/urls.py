@@ -6,7 +6,7 @@ from django.views.generic import RedirectView
 
 from dashboard import health
 from dashboard.api import api
-from dashboard.views import accounts, catalogue, connections, runs, start
+from dashboard.views import accounts, catalogue, connections, runs, start, workers
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", RedirectView.as_view(pattern_name="runs"), name="home"),
@@ -29,6 +29,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("connections/<uuid:connection_id>/start/", connections.start, name="connection-start"),
     path("catalogue/", catalogue.index, name="catalogue"),
     path("catalogue/<uuid:run_id>/", catalogue.show, name="snapshot"),
+    path("workers/", workers.index, name="workers"),
+    path("workers/fragment/", workers.index_fragment, name="workers-fragment"),
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),
     path("api/v1/", api.urls),

@@ -59,6 +59,8 @@ PAGES: dict[str, Cells] = {
     "connections/<uuid:connection_id>/start/": ASKED,
     "catalogue/": PAGE,
     "catalogue/<uuid:run_id>/": PAGE,
+    "workers/": PAGE,
+    "workers/fragment/": PAGE,
     "healthz": {"GET": "anyone"},
     "readyz": {"GET": "anyone"},
 }
