@@ -64,12 +64,13 @@ def _shoot_run(pages: dict[tuple[int, str], Page], target: Path) -> None:
 
 def _shoot_rest(page: Page, surveyor: Instance, target: Path, suffix: str) -> None:
     page.get_by_role("link", name="Open the catalogue").click()
-    page.locator(".pick a").first.click()
+    _shoot(page, target, "snapshot", suffix)
+    page.locator(".pick a", has_text="crm").click()
     page.locator("nav[aria-labelledby=h-relations] .pick a").first.click()
     _shoot(page, target, "catalogue", suffix)
-    for name, path in (("runs", "/runs/"), ("connections", "/connections/"), ("admin", "/admin/")):
-        page.goto(surveyor.address + path)
-        _shoot(page, target, name, suffix)
+    for name in ("runs", "runs/start", "connections", "workers", "admin"):
+        page.goto(f"{surveyor.address}/{name}/")
+        _shoot(page, target, name.replace("/", "-"), suffix)
     page.goto(f"{surveyor.address}/connections/new/")
     for name, value in (surveyor.source | {"name": "billing", "port": 70000}).items():
         if name not in {"dialect", "tls", "password"}:

@@ -51,6 +51,7 @@ def test_the_story(surveyor: Instance, page: Page, complaints: Complaints) -> No
     read_the_catalogue(page)
     connect_a_database(surveyor, page)
     start_and_cancel(page)
+    look_at_the_workers(page)
     leave(page)
     assert complaints.lines == []
 
@@ -168,6 +169,13 @@ def start_and_cancel(page: Page) -> None:
     check(page)
     dialog.get_by_role("button", name="Cancel the run").click()
     expect(status).to_have_text("Cancelled", timeout=30_000)
+    check(page)
+
+
+def look_at_the_workers(page: Page) -> None:
+    page.get_by_role("link", name="Workers").click()
+    expect(page.locator("surveyor-workers")).to_contain_text("3 at work")
+    expect(page.locator("[data-live-badge]")).to_contain_text("Every 5 s")
     check(page)
 
 
