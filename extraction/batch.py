@@ -9,7 +9,7 @@ from typing import Any, Self
 import pyarrow as pa
 
 from extraction.connection import Item, Oversized, Per, Session, SourceMoved, Stopped
-from extraction.errors import PermissionDenied, StatementFailed
+from extraction.errors import PermissionDenied, SourceLocked, StatementFailed
 from extraction.plan import Plan
 from extraction.snapshot.ledger import BatchRecord, Errored
 from extraction.snapshot.writer import Part, write_part
@@ -19,8 +19,10 @@ from extraction.tables import in_order
 # What is dropped while it is read is no broken object: the batch begins again.
 TRIES_OF_BATCH = 3
 TRIES_OF_ONE = 2
+# More objects than this are not locked one by one: somebody holds the catalogue.
+LOCKED_IN_BATCH = 50
+TROUBLE = (Oversized, SourceLocked, SourceMoved, StatementFailed)
 # Names of columns are needed for keys; what is wide is written while others come.
-TROUBLE = (Oversized, SourceMoved, StatementFailed)
 READ_FIRST = ("columns", "relations")
 
 
@@ -60,6 +62,7 @@ class BatchReader:
         self._following: str | None = None
         self._record = BatchRecord(-1, 0)
         self._per: Per = "relations"
+        self._locked = 0
 
     def read(self, number: int) -> BatchRecord:
         """Every part of the record is durable. Ends its transaction."""
@@ -73,6 +76,7 @@ class BatchReader:
     def _once(self, number: int, *, halve: bool) -> BatchRecord:
         self._check()
         batch = self._plan.batches[number]
+        self._locked = 0
         self._session.begin()
         present = self._session.present(batch.per, batch.items)
         left = {(item.schema, item.name) for item in present}
@@ -140,7 +144,11 @@ class BatchReader:
     ) -> list[pa.Table]:
         """Halve what is too much, and what the server cannot answer until the one broken
         object is found."""
-        if not isinstance(error, Oversized):
+        if isinstance(error, SourceLocked):
+            self._one_object(error, kind, items)
+            if len(items) == 1:
+                return self._errored(kind, items[0], error.message)
+        elif not isinstance(error, Oversized):
             if not halve or getattr(error, "systemic", False):
                 raise error
             if len(items) == 1:
@@ -148,6 +156,24 @@ class BatchReader:
         self._session.begin()
         half = len(items) // 2
         return [*self._part(kind, items[:half], halve), *self._part(kind, items[half:], halve)]
+
+    def _one_object(self, error: SourceLocked, kind: str, items: Sequence[Item]) -> None:
+        """Raises when not one object is locked, but what all of them are read from."""
+        self._locked += 1
+        if self._locked > LOCKED_IN_BATCH:
+            raise error
+        if self._locked > 1:
+            return
+        for item in (items[0], items[-1]):
+            self._session.begin()
+            try:
+                self._session.receive(kind, [item])
+            except SourceLocked:
+                continue
+            except StatementFailed:
+                pass
+            return
+        raise error
 
     def _part(self, kind: str, items: Sequence[Item], halve: bool) -> list[pa.Table]:
         self._check()
@@ -167,13 +193,17 @@ class BatchReader:
             self._session.begin()
             present = self._session.present(self._per, [item])
             if not present:
+                reason = "It was dropped while it was read."
                 break
             try:
                 return [self._alone(kind, present)]
             except SourceMoved:
                 continue
-            except StatementFailed as error:
+            except (SourceLocked, StatementFailed) as error:
                 reason = error.message
+        return self._errored(kind, item, reason)
+
+    def _errored(self, kind: str, item: Item, reason: str) -> list[pa.Table]:
         self._session.begin()
         self._record.errored.append(Errored(kind, item.schema, item.name, reason))
         return []

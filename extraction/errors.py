@@ -3,6 +3,7 @@
     SurveyorError
     ├── SourceUnreachable    unreachable   network, DNS, refused, server starting or gone
     ├── SourceTimeout        timeout       statement or lock timeout
+    │   └── SourceLocked                   a lock that somebody holds there
     ├── TLSFailed            tls
     ├── AuthenticationFailed auth          tried once, never retried
     ├── PermissionDenied     permission
@@ -77,6 +78,10 @@ class SourceTimeout(SurveyorError):
     default_fix = (
         "Raise the statement timeout of the connection, or run when the source is quieter."
     )
+
+
+class SourceLocked(SourceTimeout):
+    """Somebody in the source held a lock for longer than the lock timeout allows."""
 
 
 class TLSFailed(SurveyorError):

@@ -14,6 +14,7 @@ from extraction.errors import (
     AuthenticationFailed,
     NoSuchDatabase,
     PermissionDenied,
+    SourceLocked,
     SourceTimeout,
     SourceUnreachable,
     SourceUnsupported,
@@ -27,7 +28,6 @@ MAX_MESSAGE = 200
 # SQLSTATE, or its class, for statements. Classes 08, 53 and 57 and the rest of
 # the second group pass by themselves.
 _TIMEOUTS = {
-    "55P03": "A lock in the source was held longer than the lock timeout allows.",
     "57014": "A statement took longer than the statement timeout allows, or was cancelled.",
 }
 # Syntax, unknown column, unknown function: the server is not the one we wrote for.
@@ -104,6 +104,8 @@ def of_statement(error: psycopg.Error) -> SurveyorError:
     state = error.sqlstate or ""
     if state in _TIMEOUTS:
         return SourceTimeout(_TIMEOUTS[state])
+    if state == "55P03":
+        return SourceLocked()
     if state == "42501":
         return PermissionDenied()
     if state in _SYSTEMIC:

@@ -7,11 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from extraction.catalog import KINDS
 from extraction.connection import Target
-from extraction.errors import SnapshotDamaged, SourceChanged, StorageFailed
+from extraction.errors import SnapshotDamaged, SourceChanged, SourceTimeout, StorageFailed
 from extraction.extract import Advance, Plan, Stopped
 from extraction.selection import Selection
 from extraction.snapshot.layout import entries_path, manifest_path
@@ -383,6 +384,39 @@ def test_another_database_is_never_mixed_in(engine: Engine, many: Engine) -> Non
     plan = many.plan()
     with pytest.raises(SourceChanged):
         replace(many, target=engine.target).read(plan, 1)
+
+
+def test_a_locked_object_is_named_and_the_others_are_read(postgres: Any, tmp_path: Path) -> None:
+    """The text of a view is not given while somebody holds what it reads."""
+    script = "create table t (id int); create table held (id int);" + "".join(
+        f"create view v{number} as select * from {table};"
+        for number, table in enumerate(("t", "held", "t", "held", "t"))
+    )
+    database = new_database(postgres, script)
+    engine = engine_for(postgres, tmp_path, database)
+    quick = replace(engine, options=replace(engine.options, lock_timeout=0.2))
+    with psycopg.connect(postgres.url(database)) as other:
+        other.execute("lock table held in access exclusive mode")
+        snapshot = quick.run()
+    assert snapshot.manifest["status"] == "partial"
+    assert [(e["kind"], e["name"]) for e in snapshot.manifest["errored"]] == [
+        ("relations", "v1"),
+        ("relations", "v3"),
+    ]
+    assert "lock" in snapshot.manifest["errored"][0]["reason"]
+    assert [row["relation_name"] for row in rows_of(snapshot, "relations")] == [
+        *("held", "t", "v0", "v2", "v4"),
+    ]  # fmt: skip
+
+
+def test_a_locked_catalogue_is_waited_for(postgres: Any, many: Engine) -> None:
+    plan = many.plan()
+    quick = replace(many, options=replace(many.options, lock_timeout=0.2))
+    with psycopg.connect(postgres.url(many.target.database)) as other:
+        other.execute("lock table pg_catalog.pg_trigger in access exclusive mode")
+        with pytest.raises(SourceTimeout):
+            quick.read(plan, 1)
+    assert many.read(plan, 1)
 
 
 def test_a_broken_object_is_isolated_and_named(postgres: Any, many: Engine) -> None:
