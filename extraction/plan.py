@@ -20,7 +20,7 @@ from extraction.snapshot.layout import get_by_digest, put_by_digest
 from extraction.storage import Storage
 
 # Relations in a batch, by the number of relations in all.
-BATCH_SIZES = ((4_000, 128), (16_000, 512))
+BATCH_SIZES = ((4_000, 128), (16_000, 1_024))
 LARGEST_BATCH = 2_048
 # Routines are few to a batch, for their texts are long.
 SCHEMA_LEVEL_BATCHES: dict[Per, int] = {"schemas": 2_048, "routines": 512, "sequences": 2_048}
