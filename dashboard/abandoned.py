@@ -19,6 +19,7 @@ from dashboard.models import Run
 from dashboard.temporal_records import ALIVE_SECONDS, RunState
 from extraction.connection import Options
 from extraction.errors import StorageFailed
+from extraction.snapshot.layout import discard
 from extraction.storage import open_storage
 
 log = structlog.get_logger(__name__)
@@ -60,9 +61,8 @@ def is_abandoned(state: RunState) -> bool:
 
 
 def sweep(run: Run) -> None:
-    """What the worker's sweep does: no temporary file of the run stays behind."""
     try:
-        open_storage(settings.ENV.storage).sweep(f"snapshots/{run.pk}")
+        discard(open_storage(settings.ENV.storage), str(run.pk))
     except StorageFailed as error:
         log.warning("run not swept", run=str(run.pk), reason=error.message)
 

@@ -16,7 +16,7 @@ from temporalio import activity
 from extraction import check, extract
 from extraction.connection import Load as SourceLoad
 from extraction.selection import quoted
-from extraction.snapshot.layout import root_of
+from extraction.snapshot.layout import discard, root_of
 from workers.attempt import Attempt
 from workers.contract import (
     CHECK_SECONDS,
@@ -39,7 +39,7 @@ from workers.contract import (
 )
 from workers.login import read_credentials
 from workers.needs import Needs
-from workers.sweep import end_sessions, sweep_files, uncertain
+from workers.sweep import end_sessions, uncertain
 
 Result = TypeVar("Result")
 
@@ -156,7 +156,7 @@ class Activities:
 
         async with self._beats():
             doubt = await self._in_thread(lambda: end_sessions(needs, task, say))
-            swept = await self._in_thread(lambda: sweep_files(needs.storage, task.run_id))
+            swept = await self._in_thread(lambda: discard(needs.storage, task.run_id))
         self._say(task.run_id, "swept", f"Removed {swept} temporary files.")
         if doubt:
             self._say(task.run_id, "session_unknown", uncertain(task, doubt), "warning")

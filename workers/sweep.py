@@ -1,23 +1,15 @@
-"""The end of a run without a snapshot: nothing of it runs or lies about any more."""
+"""The end of a run without a snapshot: nothing of it runs in the source any more."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from extraction.errors import SourceTimeout, SurveyorError
-from extraction.snapshot.layout import manifest_path, root_of
-from extraction.storage import Storage
 from workers.contract import Source, SweepInput
 from workers.login import label_of, log_in
 from workers.needs import Needs
 
 Say = Callable[[str, str], None]
-
-
-def sweep_files(storage: Storage, run_id: str) -> int:
-    """Remove temporary files; how many. A manifest that no result names goes with them."""
-    storage.local_path(manifest_path(run_id)).unlink(missing_ok=True)
-    return storage.sweep(root_of(run_id))
 
 
 def end_sessions(needs: Needs, task: SweepInput, say: Say) -> str:

@@ -31,6 +31,13 @@ def entry_path(run_id: str, shard: int, batch: int, attempt: int) -> str:
     return f"{entries_path(run_id, shard)}/{batch}.{attempt}.json"
 
 
+def discard(storage: Storage, run_id: str) -> int:
+    """The end of a run without a snapshot: no temporary file stays, and no manifest that no
+    result names. How many files were swept."""
+    storage.local_path(manifest_path(run_id)).unlink(missing_ok=True)
+    return storage.sweep(root_of(run_id))
+
+
 def canonical(document: dict[str, Any]) -> bytes:
     """The one spelling of a document: equal documents have equal bytes."""
     return orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
