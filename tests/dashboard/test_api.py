@@ -138,7 +138,7 @@ def test_a_wrong_token_is_401_even_beside_a_session(viewer):
     client.force_login(viewer)
     wrong = client.get(f"{ROOT}/runs", headers={"Authorization": "Bearer svy_wrong"})
     problem = assert_problem(wrong, 401)
-    assert problem["detail"] == "This token is unknown, expired or revoked."
+    assert problem["detail"] == "This token is unknown or revoked."
     assert 'error="invalid_token"' in wrong["WWW-Authenticate"]
     assert "Sign in" in assert_problem(Client().get(f"{ROOT}/runs"), 401)["detail"]
     assert client.get(f"{ROOT}/runs").status_code == 200

@@ -12,6 +12,7 @@ import pytest
 from dashboard.local import warehouse
 from extraction.connection import Options, Target
 from tests.integration.fleet import PASSWORD, RELATIONS, Cast, Fleet, a_source, storage_of
+from tests.live_cast import Redis
 from workers.temporal import connect
 
 
@@ -40,6 +41,13 @@ async def cast(settings_env: Any, target: Target, tmp_path: Path) -> AsyncIterat
         fleet,
     )
     fleet.stop()
+
+
+@pytest.fixture
+def own_redis(tmp_path: Path) -> Iterator[Redis]:
+    redis = Redis(tmp_path / "valkey")
+    yield redis
+    redis.stop()
 
 
 @pytest.fixture

@@ -8,15 +8,18 @@ one scope denied; anything else succeeds.
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import subprocess
 import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from temporalio import activity
 from temporalio.client import Client
@@ -25,6 +28,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from extraction.errors import AuthenticationFailed
 from workers import contract
 from workers.contract import Load, PlanResult, RunInput, RunResult, ShardPlan, ShardResult
+from workers.settings import CHECKOUT
 from workers.temporal import application_error, data_converter, worker_runtime
 from workers.workflows import CheckConnection, ExtractRun
 
@@ -155,3 +159,24 @@ def make_connection(name: str = "source"):
         credential_path=f"connections/{key}",
         credential_version=1,
     )
+
+
+@contextmanager
+def reconciling(environment: Mapping[str, str], settings: Any) -> Iterator[subprocess.Popen[str]]:
+    """`manage.py reconcile` as a process of its own, at work."""
+    database = f"sqlite:///{settings.DATABASES['default']['NAME']}"
+    started = subprocess.Popen(
+        [sys.executable, "manage.py", "reconcile"],
+        cwd=CHECKOUT,
+        env={**os.environ, **environment, "DATABASE_URL": database},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert started.stderr is not None
+        lines = started.stderr
+        until(lambda: "reconciling" in lines.readline(), 20)
+        yield started
+    finally:
+        started.kill()
+        started.wait()

@@ -6,7 +6,6 @@ import asyncio
 import json
 import time
 import uuid
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -22,7 +21,6 @@ from dashboard.models import Run, RunEvent
 from tests.live_cast import (
     NOWHERE,
     Publisher,
-    Redis,
     Screen,
     Viewer,
     a_beat,
@@ -37,13 +35,6 @@ from tests.live_cast import (
 from workers.contract import workflow_id
 
 pytestmark = [pytest.mark.integration, pytest.mark.django_db(transaction=True)]
-
-
-@pytest.fixture
-def own_redis(tmp_path) -> Iterator[Redis]:
-    redis = Redis(tmp_path / "valkey")
-    yield redis
-    redis.stop()
 
 
 @pytest.fixture

@@ -36,13 +36,6 @@ pytestmark = [pytest.mark.integration, pytest.mark.django_db(transaction=True)]
 
 
 @pytest.fixture
-def own_redis(tmp_path: Any) -> Iterator[Redis]:
-    redis = Redis(tmp_path / "valkey")
-    yield redis
-    redis.stop()
-
-
-@pytest.fixture
 def live(settings: Any, monkeypatch: Any, own_redis: Redis, tmp_path: Any) -> Any:
     storage = tmp_path / "storage"
     point_at(settings, monkeypatch, redis=own_redis.url, storage=storage, temporal=NOWHERE)

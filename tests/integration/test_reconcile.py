@@ -6,8 +6,6 @@ import asyncio
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +26,7 @@ from tests.integration.scripted import (
     MANIFEST,
     ScriptedWorker,
     make_connection,
+    reconciling,
     temporal_cli,
     until,
 )
@@ -468,27 +467,11 @@ def test_without_redis_the_story_is_told_all_the_same(
 
 @pytest.fixture
 def process(instance, settings_env, transactional_db, settings):
-    database = settings.DATABASES["default"]["NAME"]
-    environment = {
-        **os.environ,
-        **settings_env.web_environment,
-        "DATABASE_URL": f"sqlite:///{database}",
-    }
-    started = subprocess.Popen(
-        [sys.executable, "manage.py", "reconcile"],
-        cwd=CHECKOUT,
-        env=environment,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    yield started
-    if started.poll() is None:
-        started.kill()
-    started.wait()
+    with reconciling(settings_env.web_environment, settings) as started:
+        yield started
 
 
 def test_the_process_settles_runs_quickly_and_ends_on_sigterm(process, worker, source, temporal):
-    until(lambda: "reconciling" in process.stderr.readline(), 20)
     quick = begin(source)
     assert until(lambda: not Run.objects.get(pk=quick.pk).is_open) < 10
     killed = begin(source, "hang")

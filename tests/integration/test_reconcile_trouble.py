@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import signal
-import subprocess
-import sys
 import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +22,13 @@ from dashboard.reconcile import Reconciler
 from extraction.errors import StorageFailed
 from extraction.selection import Selection
 from extraction.storage import TEMPORARY, Storage, open_storage
-from tests.integration.scripted import ScriptedWorker, make_connection, temporal_cli, until
+from tests.integration.scripted import (
+    ScriptedWorker,
+    make_connection,
+    reconciling,
+    temporal_cli,
+    until,
+)
 from workers.contract import Event, Frame, events_key
 
 pytestmark = [pytest.mark.integration, pytest.mark.django_db(transaction=True)]
@@ -139,23 +142,8 @@ def adoptable():
 
 @pytest.fixture
 def process(instance, transactional_db, settings):
-    environment = {
-        **os.environ,
-        **instance.web_environment,
-        "DATABASE_URL": f"sqlite:///{settings.DATABASES['default']['NAME']}",
-    }
-    started = subprocess.Popen(
-        [sys.executable, "manage.py", "reconcile"],
-        cwd=CHECKOUT,
-        env=environment,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    until(lambda: "reconciling" in started.stderr.readline(), 20)
-    yield started
-    if started.poll() is None:
-        started.kill()
-    started.wait()
+    with reconciling(instance.web_environment, settings) as started:
+        yield started
 
 
 def test_the_process_outlives_lines_nobody_can_read(process, stream, temporal):
