@@ -156,7 +156,7 @@ _KINDS = (
             "referenced_schema": "text",
             "referenced_relation": "text",
             "referenced_column": "text",
-            # catalogue, or parsed from the view's text
+            # catalogue: the source records it itself
             "found_by": "text",
         },
     ),

@@ -5,36 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-WORDS = frozenset(
-    [
-        "boolean",
-        "integer",
-        "decimal",
-        "float",
-        "string",
-        "binary",
-        "bits",
-        "date",
-        "time",
-        "timestamp",
-        "interval",
-        "uuid",
-        "json",
-        "xml",
-        "array",
-        "map",
-        "struct",
-        "enum",
-        "set",
-        "range",
-        "network",
-        "geometry",
-        "search",
-        "vector",
-        "variant",
-        "other",
-    ]
-)
 _SIZES = re.compile(r"\(\s*(\d+)\s*(?:,\s*(-?\d+)\s*)?\)")
 _LENGTH = {"string", "binary", "bits"}
 _PRECISION = {"decimal", "time", "timestamp", "interval"}
@@ -42,8 +12,8 @@ _PRECISION = {"decimal", "time", "timestamp", "interval"}
 
 @dataclass(frozen=True)
 class LogicalType:
-    """`length` in the unit of the type's own text; `items` is the word of what an array,
-    map or range holds, with its own items below it: `array<integer>`."""
+    """`length` in the unit of the type's own text; `items` is the word of what an array
+    holds, with its own items below it: `array<integer>`."""
 
     word: str
     length: int | None = None

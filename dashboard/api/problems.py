@@ -64,7 +64,7 @@ def unauthorized() -> HttpResponse:
 
 
 def _unknown_token() -> HttpResponse:
-    response = problem(401, "This token is unknown, expired or revoked.", kind="token")
+    response = problem(401, "This token is unknown or revoked.", kind="token")
     response["WWW-Authenticate"] = 'Bearer realm="surveyor", error="invalid_token"'
     return response
 

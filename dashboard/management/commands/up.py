@@ -14,6 +14,7 @@ from django.core.management import CommandParser, call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
 
+from dashboard import audit
 from dashboard.local.console import Console
 from dashboard.local.demo import Demo
 from dashboard.local.instance import Instance
@@ -101,4 +102,5 @@ def create_admin(password: str) -> str:
     chosen = password or secrets.token_urlsafe(12)
     admin = User.objects.create_superuser("admin", password=chosen)
     admin.groups.add(Group.objects.get_or_create(name="admin")[0])
+    audit.record(audit.shell("make run"), "user.create", "admin", active=True, roles=["admin"])
     return "" if password else chosen
