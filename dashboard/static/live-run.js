@@ -104,7 +104,7 @@ export function runPage(root) {
     put(state, "percent", String(percent));
     put(state, "rate", progress.rate ? number(progress.rate) : "–");
     put(state, "eta", duration(progress.eta_seconds));
-    put(state, "eta_note", progress.eta_seconds == null ? "not known yet" : "at the average so far");
+    put(state, "eta_note", progress.eta_seconds == null ? "not known yet" : "at this rate");
     put(state, "workers", String((workers || []).length));
     put(state, "workers_named", visible((workers || []).join(", ")) || "none at work");
     put(root, "batches", `${number(batches_done)} of ${number(batches)} batches`);
