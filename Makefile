@@ -9,6 +9,8 @@
 SHELL := /bin/sh
 PY := .venv/bin/python
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check --no-input --require-hashes
+# Two processes, each with servers of its own: most tests wait more than they work.
+PYTEST := $(PY) -m pytest -q --forbid-skips -n 2 --dist loadfile
 # Checks must not touch the data of a running copy.
 SCRATCH := DATA_DIR=.tmp/check
 
@@ -43,10 +45,10 @@ run: setup
 test: unit integration e2e
 
 unit: setup-dev
-	$(PY) -m pytest -q --forbid-skips -m "not integration and not e2e" --ignore=tests/e2e
+	$(PYTEST) -m "not integration and not e2e" --ignore=tests/e2e
 
 integration: setup-dev
-	$(PY) -m pytest -q --forbid-skips -m integration --ignore=tests/e2e
+	$(PYTEST) -m integration --ignore=tests/e2e
 
 # A process of its own: Playwright's event loop and those of other tests do not mix.
 e2e: setup-dev chromium

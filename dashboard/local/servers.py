@@ -265,6 +265,8 @@ class PostgresServer:
             "synchronous_commit": "off",
             "fsync": "on" if self.durable else "off",
             "full_page_writes": "on" if self.durable else "off",
+            # A scratch server holds still: what two readers see of it must be the same.
+            "autovacuum": "on" if self.durable else "off",
             "log_min_messages": "fatal",
         }
         options = [part for k, v in settings.items() for part in ("-c", f"{k}={v}")]
