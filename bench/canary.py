@@ -15,6 +15,7 @@ import secrets
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -56,7 +57,11 @@ class Monitor(threading.Thread):
         self.client = redis.Redis.from_url(url, socket_timeout=None)
 
     def run(self) -> None:
-        with self.client.monitor() as monitor:  # type: ignore[no-untyped-call]
+        # The instance ends, and Redis with it, before the scan does.
+        with (
+            suppress(redis.ConnectionError),
+            self.client.monitor() as monitor,  # type: ignore[no-untyped-call]
+        ):
             for command in monitor.listen():
                 self.seen += str(command["command"]).encode() + b"\n"
 

@@ -15,6 +15,7 @@ from extraction.connection import AddressPolicy, Credentials, Options, Session, 
 from extraction.extract import Finished, finish, make_plan, read_shard
 from extraction.selection import Selection
 from extraction.storage import open_storage
+from extraction.tables import spare_memory
 
 # The manifest holds the time it is given; a fixed one keeps two runs comparable.
 AT = "2026-01-01T00:00:00+00:00"
@@ -91,6 +92,7 @@ def peak_memory() -> int:
 
 def main() -> None:
     """A process of its own, so that its peak memory is the engine's: JSON in, JSON out."""
+    spare_memory()
     order = json.load(sys.stdin)
     run = extract(Target(**order["target"]), order["password"], order["storage"])
     answer = {

