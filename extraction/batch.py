@@ -8,7 +8,15 @@ from typing import Any, Self
 
 import pyarrow as pa
 
-from extraction.connection import Item, Oversized, Per, Session, SourceMoved, Stopped
+from extraction.connection import (
+    Item,
+    Oversized,
+    Per,
+    Session,
+    SourceMoved,
+    Stopped,
+    Unseen,
+)
 from extraction.errors import PermissionDenied, SourceLocked, StatementFailed
 from extraction.plan import Plan
 from extraction.snapshot.ledger import BatchRecord, Errored
@@ -121,10 +129,11 @@ class BatchReader:
             except TROUBLE as error:
                 self._drop_ahead()
                 return self._after(error, kind, items, halve)
-        except PermissionDenied:
+        except PermissionDenied as error:
             self._drop_ahead()
-            self._record.denied.append(kind)
             self._session.begin()
+            fix = self._session.remedy(kind) or error.fix
+            self._record.denied.append(Unseen(kind, "", error.message, fix))
             return []
 
     def _table(self, kind: str, items: Sequence[Item]) -> pa.Table:

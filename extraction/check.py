@@ -5,9 +5,10 @@ The network is tried first, without a credential; then one login, never two.
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
-import struct
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -42,9 +43,6 @@ UNTRUSTED = (
     "Check the host name, and that the workers trust who signed the certificate (SSL_CERT_FILE); "
     "or choose another TLS mode for the connection."
 )
-OLDEST = 12
-
-_SSL_REQUEST = struct.pack("!ii", 8, 80877103)
 
 
 @dataclass(frozen=True)
@@ -178,13 +176,13 @@ class Ladder:
         session.begin()
         session.inventory("schemas")
         self.latency_ms = round((time.monotonic() - started) * 1000, 2)
-        major = self.version.split(".")[0]
-        if session.dialect == "postgresql" and major.isdecimal() and int(major) < OLDEST:
+        if _number(self.version) < _number(session.oldest):
             raise StatementFailed(
-                f"PostgreSQL {self.version} is older than {OLDEST}, the oldest that is read.",
+                f"{session.product} {self.version} is older than {session.oldest}, "
+                "the oldest that is read.",
                 "Upgrade the server.",
             )
-        return f"{session.dialect} {self.version}."
+        return f"{session.product} {self.version}."
 
     def _read(self, session: Session) -> str:
         schemas = session.inventory("schemas")
@@ -196,14 +194,18 @@ class Ladder:
         return f"{len(relations):,} relations in {len(schemas):,} schemas can be read."
 
 
+def _number(version: str) -> tuple[int, ...]:
+    """What a version begins with: `10.11.6-MariaDB` is 10, 11, 6."""
+    found = re.match(r"\d+(\.\d+)*", version)
+    return tuple(map(int, found[0].split("."))) if found else (sys.maxsize,)
+
+
 def _handshake(connection: socket.socket, target: Target) -> str:
     """Ask for TLS as the server's protocol does, and verify as the connection will."""
     if target.tls == "disable":
         return "Off: the password travels in the clear." if not _local(connection) else "Off."
     try:
-        connection.sendall(_SSL_REQUEST)
-        answer = connection.recv(1)
-        if answer != b"S":
+        if not source_of(target).start_tls(connection):
             raise TLSFailed(
                 "The server does not offer TLS.",
                 "Turn TLS on in the server, or turn it off for this connection.",

@@ -18,6 +18,8 @@ from extraction.address import AddressPolicy as AddressPolicy
 from extraction.address import resolve
 
 if TYPE_CHECKING:
+    import socket
+
     import pyarrow as pa
 
 TLSMode = Literal["disable", "require", "verify-full"]
@@ -90,6 +92,18 @@ class Load:
     bytes: int = 0
 
 
+@dataclass(frozen=True)
+class Unseen:
+    """Rows or texts of a kind that the source refuses, or hides so that nobody can tell whether
+    all of them are there. No `schema` means in every one; `fix` is what its owner can do,
+    a statement where there is one."""
+
+    kind: str
+    schema: str = ""
+    reason: str = ""
+    fix: str = ""
+
+
 Per = Literal["schemas", "relations", "routines", "sequences"]
 
 
@@ -112,7 +126,15 @@ class Session(Protocol):
     @property
     def backend_id(self) -> int: ...
     @property
+    def product(self) -> str:
+        """What answers, as people call it: PostgreSQL, MariaDB."""
+
+    @property
     def server_version(self) -> str: ...
+    @property
+    def oldest(self) -> str:
+        """The oldest version of the product that the statements are written for."""
+
     @property
     def identity(self) -> str:
         """Differs between two databases, is the same for replicas of one."""
@@ -142,6 +164,13 @@ class Session(Protocol):
         Raises SourceMoved when what was read does not belong together.
         """
 
+    def unseen(self, kinds: Sequence[str]) -> list[Unseen]:
+        """What the source hides without refusing it, as far as its rights tell. Asked once,
+        after the inventory; nothing where all that exists is always listed."""
+
+    def remedy(self, of: str) -> str:
+        """After a refusal of a kind: the statements that would grant it, or nothing."""
+
     def begin(self) -> None:
         """Start again from what the source holds now: a new transaction."""
 
@@ -169,6 +198,13 @@ class Source(Protocol):
         label: str,
     ) -> Session:
         """One login, at the first of the addresses that answers."""
+
+    def role_script(self, target: Target) -> str:
+        """What to run in the source for the least-privileged role."""
+
+    def start_tls(self, connection: socket.socket) -> bool:
+        """Ask for TLS on a fresh connection as the server's protocol does, up to where the
+        handshake begins; whether the server offers it."""
 
 
 def source_of(target: Target) -> Source:

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from extraction.catalog import FORMAT_VERSION, KINDS
-from extraction.connection import Item, Per, Session
+from extraction.connection import Item, Per, Session, Unseen
 from extraction.errors import InvalidSelection, PermissionDenied
 from extraction.selection import Matcher, Pattern, Selection, quoted
 from extraction.snapshot.layout import get_by_digest, put_by_digest
@@ -85,8 +85,8 @@ class Plan:
     schemas: list[PlannedSchema]
     batches: list[Batch]
     shards: list[Shard]
-    # Sorts whose listing the source refuses: their scopes are denied.
-    denied: list[Per] = field(default_factory=list)
+    # What the source does not list, or hides: these scopes are denied.
+    unseen: list[Unseen] = field(default_factory=list)
     # Patterns of include and of exclude that match nothing of what is listed.
     unmatched: list[str] = field(default_factory=list)
     idle_excludes: list[str] = field(default_factory=list)
@@ -128,10 +128,11 @@ def make_plan(session: Session, selection: Selection, storage: Storage, run_id: 
     """
     matcher = selection.matcher()
     pers = {per_of(kind) for kind in matcher.kinds}
-    everything, denied = _inventory(session, pers)
-    schemas = _schemas(everything, matcher, bool(denied))
+    everything, unseen = _inventory(session, pers, matcher.kinds)
+    unlisted = len(everything) < len(pers | {"schemas"})
+    schemas = _schemas(everything, matcher, unlisted)
     chosen = {schema.name for schema in schemas if schema.selected}
-    unmatched = _unmatched(matcher.include, everything, bool(denied))
+    unmatched = _unmatched(matcher.include, everything, unlisted)
     if not chosen and (selection.include or schemas):
         raise _empty(selection, unmatched)
     listed = pers & everything.keys()
@@ -140,30 +141,35 @@ def make_plan(session: Session, selection: Selection, storage: Storage, run_id: 
         session.dialect, session.database, session.identity, session.server_version
     )
     plan = Plan(
-        *("", source, selection, list(matcher.kinds), schemas, batches, _shards(batches), denied),
+        *("", source, selection, list(matcher.kinds), schemas, batches, _shards(batches), unseen),
         unmatched=unmatched,
-        idle_excludes=_unmatched(matcher.exclude, everything, bool(denied)),
+        idle_excludes=_unmatched(matcher.exclude, everything, unlisted),
     )
     return _stored(plan, storage, run_id)
 
 
-def _inventory(session: Session, pers: set[Per]) -> tuple[dict[Per, list[Item]], list[Per]]:
-    """What there is, and the sorts the source refuses to list. Without schemas there is no run."""
+def _inventory(
+    session: Session, pers: set[Per], kinds: Sequence[str]
+) -> tuple[dict[Per, list[Item]], list[Unseen]]:
+    """What there is, and what the source refuses to list or hides. Without schemas there is
+    no run."""
     everything: dict[Per, list[Item]] = {}
-    denied: list[Per] = []
+    unseen: list[Unseen] = []
     session.begin()
     for per in PERS:
         if per not in pers and per != "schemas":
             continue
         try:
             everything[per] = session.inventory(per)
-        except PermissionDenied:
+        except PermissionDenied as error:
             if per == "schemas":
                 raise
-            denied.append(per)
             session.begin()
+            fix = session.remedy(per) or error.fix
+            unseen += [Unseen(k, "", error.message, fix) for k in kinds if per_of(k) == per]
+    unseen += session.unseen(kinds)
     session.end()
-    return everything, denied
+    return everything, unseen
 
 
 def load_plan(storage: Storage, path: str, shard: int | None = None) -> Plan:
@@ -182,9 +188,9 @@ def load_plan(storage: Storage, path: str, shard: int | None = None) -> Plan:
             for number, batch in enumerate(document["batches"])
         ],
         shards,
-        document["denied"],
-        document.get("unmatched", []),
-        document.get("idle_excludes", []),
+        [Unseen(**unseen) for unseen in document["unseen"]],
+        document["unmatched"],
+        document["idle_excludes"],
     )
 
 
@@ -200,7 +206,7 @@ def _stored(plan: Plan, storage: Storage, run_id: str) -> Plan:
             for batch in plan.batches
         ],
         "shards": [asdict(shard) for shard in plan.shards],
-        "denied": plan.denied,
+        "unseen": [asdict(unseen) for unseen in plan.unseen],
         "unmatched": plan.unmatched,
         "idle_excludes": plan.idle_excludes,
     }

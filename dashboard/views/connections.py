@@ -22,8 +22,7 @@ from dashboard.views import ladder as checks
 from dashboard.views.contexts import run_row
 from dashboard.views.runs import open_run
 from dashboard.views.selection import SelectionForm
-from extraction.connection import Target
-from extraction.sources.postgresql import role_script
+from extraction.connection import DIALECTS, Target, source_of
 
 PAGE = 50
 RECENT = 8
@@ -182,7 +181,7 @@ def _page(
         "open_run": open_run(connection),
         "ended": connection.runs.exclude(status__in=Run.OPEN).first(),
         "last_good": connection.runs.filter(status=Run.Status.SUCCEEDED).first(),
-        "role_sql": role_script(connection.target),
+        "role_sql": _role_script(connection.target),
         "start": SelectionForm(),
         "checked": checks.kept(request.session, connection),
     }
@@ -200,9 +199,13 @@ def _form(
         "form": form,
         "connection": connection,
         "notice": notice,
-        "role_sql": role_script(_typed_target(form)),
+        "role_sql": _role_script(_typed_target(form)),
     }
     return render(request, "connections/form.html", page, status=status)
+
+
+def _role_script(target: Target) -> str:
+    return source_of(target).role_script(target)
 
 
 def _typed_target(form: ConnectionForm) -> Target:
@@ -212,8 +215,10 @@ def _typed_target(form: ConnectionForm) -> Target:
         bad = form.is_bound and name in form.errors
         return blank if bad else str(form[name].value() or blank)
 
+    dialect = field("dialect", "postgresql")
     return Target(
-        "postgresql", "", 0, field("database", "your_database"), field("username", "surveyor")
+        *(dialect if dialect in DIALECTS else "postgresql", "", 0),
+        *(field("database", "your_database"), field("username", "surveyor")),
     )
 
 

@@ -15,6 +15,7 @@ from typing import Any, TypedDict
 import orjson
 
 from extraction.catalog import FORMAT_VERSION
+from extraction.connection import Unseen
 from extraction.snapshot.layout import (
     canonical,
     entries_path,
@@ -38,13 +39,14 @@ class Errored:
 
 @dataclass(frozen=True)
 class BatchRecord:
-    """`found` counts the items that still existed; `denied` names kinds."""
+    """`found` counts the items that still existed; `denied` says what is
+    refused of a kind, for all of them."""
 
     batch: int
     found: int
     parts: list[Part] = field(default_factory=list)
     vanished: list[tuple[str, str]] = field(default_factory=list)
-    denied: list[str] = field(default_factory=list)
+    denied: list[Unseen] = field(default_factory=list)
     errored: list[Errored] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
@@ -66,7 +68,7 @@ def record_of(document: Mapping[str, Any]) -> BatchRecord:
         document["found"],
         [Part(**part) for part in document["parts"]],
         [(schema, name) for schema, name in document["vanished"]],
-        list(document["denied"]),
+        [Unseen(**denied) for denied in document["denied"]],
         [Errored(**errored) for errored in document["errored"]],
     )
 

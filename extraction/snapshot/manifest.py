@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from extraction.catalog import FORMAT_VERSION
-from extraction.connection import Stopped
+from extraction.connection import Stopped, Unseen
 from extraction.errors import SnapshotDamaged
 from extraction.plan import Plan, load_plan, per_of
 from extraction.selection import Selection
@@ -117,7 +117,9 @@ def _verify(storage: Storage, plan: Plan, record: BatchRecord) -> None:
     # planned = extracted + vanished + quarantined, unless the kind is denied as a whole
     if len(batch.items) != record.found + len(record.vanished):
         raise SnapshotDamaged(f"Batch {record.batch} does not account for every relation.")
-    if "relations" in plan.kinds and "relations" not in record.denied:
+    if "relations" in plan.kinds and not any(
+        denied.kind == "relations" for denied in record.denied
+    ):
         read = sum(part.rows for part in record.parts if part.kind == "relations")
         broken = sum(errored.kind == "relations" for errored in record.errored)
         if record.found != read + broken:
@@ -160,6 +162,7 @@ def _document(
         },
         "scopes": [asdict(scope) for scope in scopes],
         "files": list(_files(plan, records)),
+        "denied": [asdict(unseen) for unseen in _denied(plan, records)],
         "errored": [asdict(errored) for record in records for errored in record.errored],
         "vanished": [
             {"of": plan.batches[record.batch].per, "schema": schema, "name": name}
@@ -182,6 +185,12 @@ def _files(plan: Plan, records: Sequence[BatchRecord]) -> Iterator[dict[str, Any
                     yield file
 
 
+def _denied(plan: Plan, records: Sequence[BatchRecord]) -> list[Unseen]:
+    """Why scopes are denied, and what would mend it: each once."""
+    found = [*plan.unseen, *(unseen for record in records for unseen in record.denied)]
+    return list(dict.fromkeys(found))
+
+
 def _scopes(plan: Plan, records: Sequence[BatchRecord]) -> list[Scope]:
     rows: Counter[tuple[str, str]] = Counter()
     denied: set[tuple[str, str]] = set()
@@ -190,14 +199,17 @@ def _scopes(plan: Plan, records: Sequence[BatchRecord]) -> list[Scope]:
         for part in record.parts:
             rows.update({(schema, part.kind): count for schema, count in part.schemas.items()})
         schemas = {item.schema for item in plan.batches[record.batch].items}
-        denied |= {(schema, kind) for schema in schemas for kind in record.denied}
+        denied |= {(schema, unseen.kind) for schema in schemas for unseen in record.denied}
         errored |= {(e.schema, e.kind) for e in record.errored}
+    selected = plan.selected_schemas
+    for unseen in plan.unseen:
+        denied |= {(schema, unseen.kind) for schema in selected if unseen.schema in ("", schema)}
     scopes = []
     for schema in plan.schemas:
         for kind in plan.kinds:
             scope = (schema.name, kind)
             status: ScopeStatus = "complete"
-            if scope in denied or (schema.selected and per_of(kind) in plan.denied):
+            if scope in denied:
                 status = "denied"
             elif scope in errored:
                 status = "errored"

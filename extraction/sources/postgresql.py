@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import threading
+import socket
+import struct
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from typing import Any, Self
+from contextlib import AbstractContextManager, contextmanager, suppress
+from typing import Any
 
 import psycopg
 import pyarrow as pa
@@ -16,25 +17,19 @@ from psycopg.pq import TransactionStatus
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from extraction.connection import (
-    Credentials,
-    Item,
-    Load,
-    Options,
-    Per,
-    Stopped,
-    Target,
-)
+from extraction.connection import Credentials, Item, Options, Per, Target
 from extraction.errors import PermissionDenied, SourceUnreachable, SurveyorError
 from extraction.sources import postgresql_sql as sql
 from extraction.sources.postgresql_copy import copied
 from extraction.sources.postgresql_errors import of_statement
+from extraction.sources.postgresql_grants import GRANTS, uses
 from extraction.sources.postgresql_login import WatchedConnection, connect
 from extraction.sources.postgresql_reader import RAW, Reader
+from extraction.sources.session import CANCEL_FOR, BaseSession, in_order
 
+SSL_REQUEST = struct.pack("!ii", 8, 80877103)
 # What is sent on a new connection before we can count.
 LOGIN_STATEMENTS = 7
-CANCEL_FOR = 10.0
 # A batch that answers with more is halved, so that memory stays bounded.
 LARGEST_READ = 32 * 2**20
 
@@ -69,6 +64,11 @@ def role_script(target: Target) -> str:
     )
 
 
+def start_tls(connection: socket.socket) -> bool:
+    connection.sendall(SSL_REQUEST)
+    return connection.recv(1) == b"S"
+
+
 def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
@@ -89,21 +89,17 @@ class _Escaping(Loader):
         return bytes(data).decode("utf-8", "backslashreplace")
 
 
-class PostgreSQLSession:
+class PostgreSQLSession(BaseSession):
     dialect = "postgresql"
+    product = "PostgreSQL"
+    oldest = "12"
 
     def __init__(self, connection: Connection, options: Options) -> None:
+        super().__init__(options, LOGIN_STATEMENTS)
         self._connection = connection
         driver = connection.connection.driver_connection
         assert isinstance(driver, WatchedConnection)
         self._driver = driver
-        self._timeout = options.statement_timeout
-        self._using = threading.Lock()
-        self._stopping = threading.Event()
-        self._idle = threading.Event()
-        self._idle.set()
-        self._deadline: float | None = None
-        self._statements, self._seconds, self._rows = LOGIN_STATEMENTS, 0.0, 0
         self._reader = Reader(self._copy, self._fetch)
         self._escaping = self._lists = False
         self._pin(options)
@@ -136,14 +132,6 @@ class PostgreSQLSession:
         except PermissionDenied:
             return "unknown"
 
-    @property
-    def load(self) -> Load:
-        return Load(1, self._statements, self._seconds, self._rows)
-
-    @property
-    def deadline(self) -> float | None:
-        return self._deadline
-
     def inventory(self, per: Per) -> list[Item]:
         if not self._lists:
             self._lists = bool(self._fetch(sql.WHOLE_SCANS))
@@ -159,7 +147,7 @@ class PostgreSQLSession:
             again = self._fetch(
                 sql.BY_NAME[per], schemas=[n[0] for n in names], names=[n[1] for n in names]
             )
-            kept = sorted([*kept, *_items(again)], key=_order)
+            kept = in_order([*kept, *_items(again)])
         return kept
 
     def receive(self, kind: str, items: Sequence[Item]) -> list[pa.Array]:
@@ -168,19 +156,23 @@ class PostgreSQLSession:
     def build(self, kind: str, items: Sequence[Item], received: list[pa.Array]) -> pa.Table:
         return self._reader.build(kind, items, received)
 
-    def begin(self) -> None:
-        self.end()
-        if self._stopping.is_set():
-            raise Stopped
-
     def end(self) -> None:
         self._reader.forget()
         open_ = self._driver.info.transaction_status != TransactionStatus.IDLE
         if (open_ or self._connection.in_transaction()) and not self._driver.closed:
             self._statements += 1
-            with _translated():
+            with self._translated():
                 self._connection.rollback()
                 self._driver.rollback()
+
+    def remedy(self, of: str) -> str:
+        tables, functions = uses(of, self.version_number)
+        try:
+            found = self._fetch(GRANTS, tables=tables, functions=functions)
+        except SurveyorError:
+            self.begin()
+            return ""
+        return "\n".join(grant for (grant,) in found)
 
     def fetch(self, statement: str) -> list[tuple[Any, ...]]:
         """One statement of ours, without parameters, under the session's limits."""
@@ -188,7 +180,6 @@ class PostgreSQLSession:
 
     def _fetch(self, statement: str, **values: object) -> list[tuple[Any, ...]]:
         begins = not (self._driver.autocommit or self._connection.in_transaction())
-        started = time.monotonic()
         with self._running():
             self._statements += 1 + begins
             try:
@@ -196,8 +187,6 @@ class PostgreSQLSession:
                 rows = [tuple(row) for row in result.fetchall()]
             except UnicodeDecodeError:
                 rows = None
-            finally:
-                self._seconds += time.monotonic() - started
         if rows is None:
             self._escape_text()
             return self._fetch(statement, **values)
@@ -210,42 +199,12 @@ class PostgreSQLSession:
             sql.IDS, f"('{{{numbers}}}'::oid[])"
         )
         begins = self._driver.info.transaction_status == TransactionStatus.IDLE
-        started = time.monotonic()
         with self._running():
             self._statements += 1 + begins
             most = LARGEST_READ if len(items) > 1 else None
-            try:
-                raw = copied(self._driver, statement, RAW[kind], most)
-            finally:
-                self._seconds += time.monotonic() - started
+            raw = copied(self._driver, statement, RAW[kind], most)
         self._rows += len(raw[0])
         return raw
-
-    @contextmanager
-    def _running(self) -> Iterator[None]:
-        with self._using:
-            yield from self._exclusively()
-
-    def _exclusively(self) -> Iterator[None]:
-        # Idle is cleared before the question, cancel asks the other way round:
-        # one of the two always sees the other.
-        self._idle.clear()
-        try:
-            if self._stopping.is_set():
-                raise Stopped
-            if self._driver.closed:
-                # SQLAlchemy would log in again, without a label and without limits.
-                raise SourceUnreachable("The connection to the database was lost.")
-            self._deadline = time.time() + self._timeout
-            with _translated():
-                yield
-        except SurveyorError:
-            if self._stopping.is_set():
-                raise Stopped from None
-            raise
-        finally:
-            self._deadline = None
-            self._idle.set()
 
     def _escape_text(self) -> None:
         if self._escaping:
@@ -254,16 +213,18 @@ class PostgreSQLSession:
         for name in ("text", "name"):
             self._driver.adapters.register_loader(name, _Escaping)
 
-    def cancel(self) -> None:
-        """End the running statement in the server and refuse later ones. Thread-safe."""
-        self._stopping.set()
-        last = time.monotonic() + CANCEL_FOR
-        while not self._idle.is_set() and time.monotonic() < last:
-            with suppress(psycopg.Error):
-                self._driver.cancel_safe(timeout=2.0)
-            self._idle.wait(0.25)
-        if not self._idle.is_set():
-            self._driver.give_up()
+    def _interrupt(self) -> None:
+        self._driver.cancel_safe(timeout=2.0)
+
+    def _give_up(self) -> None:
+        self._driver.give_up()
+
+    def _lost(self) -> bool:
+        # SQLAlchemy would log in again, without a label and without limits.
+        return self._driver.closed
+
+    def _translated(self) -> AbstractContextManager[None]:
+        return _translated()
 
     def end_siblings(self) -> list[int]:
         """End older sessions with our label, and wait until they are gone."""
@@ -285,12 +246,6 @@ class PostgreSQLSession:
             self._driver.close()
         engine.dispose()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
 
 @contextmanager
 def _translated() -> Iterator[None]:
@@ -309,8 +264,4 @@ def _ids(items: Sequence[Item]) -> list[int]:
 
 
 def _items(rows: Sequence[tuple[Any, ...]]) -> list[Item]:
-    return sorted(map(Item._make, rows), key=_order)
-
-
-def _order(item: Item) -> tuple[str, str, int]:
-    return item.schema, item.name, item.id
+    return in_order(list(map(Item._make, rows)))

@@ -436,21 +436,35 @@ def test_a_broken_object_is_isolated_and_named(postgres: Any, many: Engine) -> N
     assert (counts["relations"], counts["constraints"]) == (400, 399)
 
 
-def test_what_the_catalogue_refuses_is_denied(postgres: Any, many: Engine) -> None:
+def test_what_the_catalogue_refuses_is_denied_until_it_is_granted(
+    postgres: Any, many: Engine
+) -> None:
     database = many.target.database
     role = f"reader_{uuid.uuid4().hex[:8]}"
     postgres.execute("postgres", f"create role {role} login password 'sees-little'")
-    postgres.execute(database, "revoke select on pg_proc, pg_attrdef from public")
+    revoked = (
+        "pg_proc, pg_attrdef from public; revoke execute on function pg_get_expr(pg_node_tree, oid)"
+    )
+    postgres.execute(database, f"revoke select on {revoked} from public")
     reader = replace(many, target=replace(many.target, username=role), password="sees-little")
     try:
-        snapshot = reader.run()
+        refused = reader.run().manifest
+        for line in {line for d in refused["denied"] for line in d["fix"].splitlines()}:
+            postgres.execute(database, line)
+        granted = reader.run().manifest
     finally:
+        postgres.execute(database, f"drop owned by {role}")
         postgres.execute("postgres", f"drop role {role}")
-    denied = [s["kind"] for s in snapshot.manifest["scopes"] if s["status"] == "denied"]
-    assert denied == ["columns", "routines"]
-    assert snapshot.manifest["status"] == "partial"
-    assert snapshot.manifest["completeness"]["denied"] == 2
-    assert snapshot.manifest["counts"]["constraints"] == 400
+    denied = [s["kind"] for s in refused["scopes"] if s["status"] == "denied"]
+    assert denied == ["columns", "indexes", "routines"]
+    assert (refused["status"], refused["completeness"]["denied"]) == ("partial", 3)
+    assert refused["counts"]["constraints"] == 400
+    fixes = {denied["kind"]: denied["fix"].splitlines() for denied in refused["denied"]}
+    grant = f"GRANT EXECUTE ON FUNCTION pg_catalog.pg_get_expr(pg_node_tree,oid) TO {role};"
+    assert fixes["routines"] == [f"GRANT SELECT ON pg_catalog.pg_proc TO {role};"]
+    assert fixes["columns"] == [f"GRANT SELECT ON pg_catalog.pg_attrdef TO {role};", grant]
+    assert fixes["indexes"] == [grant]
+    assert (granted["status"], granted["denied"]) == ("succeeded", [])
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,131 @@
+"""What sessions of every dialect share: one statement at a time, counted, with a deadline,
+and a cancel that reaches the server."""
+
+from __future__ import annotations
+
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from typing import Self
+
+from extraction.connection import Item, Load, Options, Stopped, Unseen
+from extraction.errors import SourceUnreachable, SurveyorError
+
+CANCEL_FOR = 10.0
+CANCEL_AGAIN = 0.25
+
+
+class BaseSession(ABC):
+    """Statements run inside `_running()`; a dialect says how its driver's errors translate,
+    how the running statement is ended, and how the connection is dropped."""
+
+    product = ""
+    server_version = ""
+    oldest = ""
+    database = ""
+    identity = ""
+    backend_id = 0
+
+    def __init__(self, options: Options, statements: int = 0) -> None:
+        self._timeout = options.statement_timeout
+        self._using = threading.Lock()
+        self._stopping = threading.Event()
+        self._idle = threading.Event()
+        self._idle.set()
+        self._deadline: float | None = None
+        self._statements, self._seconds, self._rows = statements, 0.0, 0
+
+    @abstractmethod
+    def _translated(self) -> AbstractContextManager[None]:
+        """Raises a SurveyorError for whatever the driver raises inside."""
+
+    @abstractmethod
+    def _interrupt(self) -> None:
+        """End the running statement in the source. From another thread; may raise anything."""
+
+    @abstractmethod
+    def _give_up(self) -> None:
+        """End the exchange that runs without waiting for the source. From another thread."""
+
+    @abstractmethod
+    def _lost(self) -> bool:
+        """Whether the connection is closed: a driver must not log in again by itself."""
+
+    @abstractmethod
+    def close(self) -> None: ...
+
+    @property
+    def load(self) -> Load:
+        return Load(1, self._statements, self._seconds, self._rows)
+
+    @property
+    def deadline(self) -> float | None:
+        return self._deadline
+
+    def begin(self) -> None:
+        self.end()
+        if self._stopping.is_set():
+            raise Stopped
+
+    @abstractmethod
+    def end(self) -> None: ...
+
+    def remedy(self, of: str) -> str:
+        """What the owner of the source can do so that `of`, a kind, is no longer refused."""
+        return ""
+
+    def unseen(self, kinds: Sequence[str]) -> list[Unseen]:
+        """Nothing is hidden in silence, unless the dialect says otherwise."""
+        return []
+
+    @contextmanager
+    def _running(self) -> Iterator[None]:
+        with self._using:
+            # Idle is cleared before the question, cancel asks the other way round:
+            # one of the two always sees the other.
+            self._idle.clear()
+            started = time.monotonic()
+            try:
+                if self._stopping.is_set():
+                    raise Stopped
+                if self._lost():
+                    raise SourceUnreachable("The connection to the database was lost.")
+                self._deadline = time.time() + self._timeout
+                with self._translated():
+                    yield
+            except SurveyorError:
+                if self._stopping.is_set():
+                    raise Stopped from None
+                raise
+            finally:
+                self._seconds += time.monotonic() - started
+                self._deadline = None
+                self._idle.set()
+
+    def cancel(self) -> None:
+        """End the running statement in the source and refuse later ones. Thread-safe."""
+        self._stopping.set()
+        last = time.monotonic() + CANCEL_FOR
+        while not self._idle.is_set() and time.monotonic() < last:
+            with suppress(Exception):
+                self._interrupt()
+            self._idle.wait(CANCEL_AGAIN)
+        if not self._idle.is_set():
+            self._give_up()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def in_order(items: Sequence[Item]) -> list[Item]:
+    """By schema and name in binary order."""
+    return sorted(items, key=_order)
+
+
+def _order(item: Item) -> tuple[str, str, int]:
+    return item.schema, item.name, item.id
