@@ -66,8 +66,7 @@ class BatchReader:
         self._session, self._storage, self._run_id, self._plan = session, storage, run_id, plan
         self._receiving, self._writing = threads.receiving, threads.writing
         self._check, self._report = check, report
-        self._ahead: Future[Any] | None = None
-        self._following: str | None = None
+        self._ahead: dict[str, Future[Any]] = {}
         self._record = BatchRecord(-1, 0)
         self._per: Per = "relations"
         self._locked = 0
@@ -111,10 +110,15 @@ class BatchReader:
     def _all(
         self, kinds: Sequence[str], items: Sequence[Item], halve: bool
     ) -> Iterator[Future[Part | None]]:
-        """Each kind is received while the one before is built and those before are written."""
+        """The source is never left waiting: kinds are received one after the other while
+        those that came before are built, and written."""
         for count, kind in enumerate(kinds, 1):
             self._check()
-            self._following = kinds[count] if count < len(kinds) else None
+            if not self._ahead:
+                receive = self._session.receive
+                self._ahead = {
+                    k: self._receiving.submit(receive, k, items) for k in kinds[count - 1 :]
+                }
             tables = self._kind(kind, items, halve)
             if tables:
                 table = tables[0] if len(tables) == 1 else in_order(kind, pa.concat_tables(tables))
@@ -137,16 +141,16 @@ class BatchReader:
             return []
 
     def _table(self, kind: str, items: Sequence[Item]) -> pa.Table:
-        ahead, self._ahead = self._ahead, None
-        received = ahead.result() if ahead else self._session.receive(kind, items)
-        if self._following:
-            self._ahead = self._receiving.submit(self._session.receive, self._following, items)
-        return self._session.build(kind, items, received)
+        return self._session.build(kind, items, self._ahead.pop(kind).result())
 
     def _drop_ahead(self) -> BaseException | None:
         """The transaction is lost, and with it what is being received; how that failed."""
-        ahead, self._ahead = self._ahead, None
-        return ahead.exception() if ahead is not None else None
+        ahead, self._ahead = list(self._ahead.values()), {}
+        ended: BaseException | None = None
+        for future in reversed(ahead):
+            if not future.cancel():
+                ended = future.exception() or ended
+        return ended
 
     def _after(
         self, error: Exception, kind: str, items: Sequence[Item], halve: bool

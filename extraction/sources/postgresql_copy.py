@@ -5,6 +5,7 @@ Measured against cursors in docs/decisions/reading-postgresql.md.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -34,27 +35,31 @@ _CONVERT: dict[RawType, pa.DataType] = {
 
 
 def copied(
-    driver: psycopg.Connection[Any], statement: str, types: Sequence[RawType], most: int | None
-) -> list[pa.Array]:
-    """One array per column. Raises Oversized beyond `most` bytes, and ends the statement."""
-    blocks: list[memoryview] = []
+    driver: psycopg.Connection[Any], statement: str, most: int | None
+) -> tuple[bytearray, int]:
+    """CSV, and its number of rows. Raises Oversized beyond `most` bytes, and ends the
+    statement."""
+    data = bytearray()
     with driver.cursor() as cursor, cursor.copy(_copy(statement)):
         # One wait for all rows: the driver's own loop has one in Python for each.
-        driver.wait(_received(driver.pgconn, blocks, most))
-    return parsed(b"".join(blocks), types)
+        rows = driver.wait(_received(driver.pgconn, data, most))
+    return data, rows
 
 
-def _received(pgconn: PGconn, blocks: list[memoryview], most: int | None) -> PQGen[None]:
-    """Fills `blocks`, then takes the results off the connection."""
-    size = 0
-    while (got := pgconn.get_copy_data(1))[0] >= 0:
+def _received(pgconn: PGconn, data: bytearray, most: int | None) -> PQGen[int]:
+    """Fills `data`, then takes the results off the connection. How many rows there were."""
+    rows, get = 0, pgconn.get_copy_data
+    limit = sys.maxsize if most is None else most
+    while (got := get(1))[0] >= 0:
         if got[0]:
-            blocks.append(got[1])
-            size += got[0]
+            data += got[1]
+            rows += 1
         else:
+            if len(data) > limit:
+                raise Oversized
             yield from _more(pgconn)
-        if most is not None and size > most:
-            raise Oversized
+    if len(data) > limit:
+        raise Oversized
     failed = None
     while True:
         while pgconn.is_busy():
@@ -66,6 +71,7 @@ def _received(pgconn: PGconn, blocks: list[memoryview], most: int | None) -> PQG
             failed = result
     if failed is not None:
         raise error_from_result(failed, encoding="utf-8")
+    return rows
 
 
 def _more(pgconn: PGconn) -> PQGen[None]:
@@ -77,14 +83,14 @@ def _copy(statement: str) -> bytes:
     return f"COPY ({statement}) TO STDOUT (FORMAT csv)".encode()
 
 
-def parsed(data: bytes, types: Sequence[RawType]) -> list[pa.Array]:
+def parsed(data: bytes | bytearray, types: Sequence[RawType]) -> list[pa.Array]:
     """CSV as PostgreSQL writes it: null is nothing, the empty text is in quotes."""
     names = [str(number) for number in range(len(types))]
     wanted = dict(zip(names, (_CONVERT[t] for t in types), strict=True))
     if not data:
         return [_typed(pa.array([], _CONVERT[t]), t) for t in types]
     table = csv.read_csv(
-        pa.BufferReader(data),
+        pa.BufferReader(pa.py_buffer(data)),
         csv.ReadOptions(column_names=names, block_size=len(data) + 1),
         csv.ParseOptions(newlines_in_values=True),
         csv.ConvertOptions(

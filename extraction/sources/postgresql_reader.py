@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,16 +12,24 @@ from extraction.catalog import KINDS
 from extraction.connection import Item, SourceMoved
 from extraction.sources import postgresql_rows as rows
 from extraction.sources import postgresql_sql as sql
-from extraction.sources.postgresql_rows import RAW as RAW
+from extraction.sources.postgresql_copy import parsed
+from extraction.sources.postgresql_rows import RAW
 from extraction.sources.postgresql_types import logical_type
 from extraction.tables import table_of
 
-Copy = Callable[[str, Sequence[Item]], list[pa.Array]]
+Copy = Callable[[str, Sequence[Item]], "Received"]
 Fetch = Callable[..., list[tuple[Any, ...]]]
 
 NOTHING = rows.Attributes([pa.array([], pa.int64())] * 6)
 # What a text that was dropped meanwhile looks like.
 SIGNS = {"definition": [""], "arguments": ["???"], "data_type": ["???", None]}
+
+
+class Received(NamedTuple):
+    """CSV of the rows, and a number for the transaction that they were read in."""
+
+    data: bytearray
+    transaction: int
 
 
 class Reader:
@@ -31,10 +39,15 @@ class Reader:
         self._copy, self._fetch = copy, fetch
         self._types = rows.Types()
         self._attributes = NOTHING
+        self._transaction = -1
         self._classes: dict[int, int] = {}
         self._keywords: pa.Array | None = None
 
-    def build(self, kind: str, items: Sequence[Item], raw: list[pa.Array]) -> pa.Table:
+    def build(self, kind: str, items: Sequence[Item], received: Received) -> pa.Table:
+        if received.transaction != self._transaction:
+            # Names may have changed. Types are known by their ids and stay.
+            self._attributes, self._transaction = NOTHING, received.transaction
+        raw = parsed(received.data, RAW[kind])
         owners = rows.Owners(items, self._reserved)
         if kind in ("constraints", "indexes"):
             self._need_attributes(items)
@@ -49,13 +62,9 @@ class Reader:
             columns = rows.simple(KINDS[kind].columns, raw, owners)
         return _unmoved(table_of(kind, columns))
 
-    def forget(self) -> None:
-        """The transaction ends: names may change. Types are known by their ids and stay."""
-        self._attributes = NOTHING
-
     def _need_attributes(self, items: Sequence[Item]) -> None:
         if not self._attributes.owners.issuperset(item.id for item in items if item.weight):
-            self._learn(self._copy("attributes", items))
+            self._learn(parsed(self._copy("attributes", items).data, RAW["attributes"]))
 
     def _learn(self, raw: Sequence[pa.Array]) -> None:
         """Names of columns for the keys of this batch, and types not met before."""

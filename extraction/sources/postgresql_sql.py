@@ -10,6 +10,8 @@ array of object ids. Doubled percent signs are the driver's.
 # ruff: noqa: S608
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 COMMENT_LIMIT = 65_536
 
 _RELATIONS = "('r', 'p', 'v', 'm', 'f')"
@@ -62,7 +64,7 @@ _NAMES = {
 }
 
 _NAME_COLUMN = {
-    "schemas": "''::text",
+    "schemas": "''",
     "relations": "c.relname",
     "sequences": "c.relname",
     "routines": "p.proname",
@@ -75,6 +77,15 @@ INVENTORY = {
 BY_ID = {
     per: f"select {columns} from {source} and {oid} = any {IDS}"
     for per, (columns, source, oid) in _NAMES.items()
+}
+# Whether what was listed is still there under its name, without sending the names about.
+DIGEST = {
+    per: (
+        f"select encode(sha256(convert_to(string_agg(concat_ws(' ', {oid}, n.nspname, "
+        f"{_NAME_COLUMN[per]}), e'\\n' order by {oid}), 'UTF8')), 'hex') "
+        f"from {source} and {oid} = any {IDS}"
+    )
+    for per, (_, source, oid) in _NAMES.items()
 }
 BY_NAME = {
     per: (
@@ -260,6 +271,11 @@ from pg_class c
 where c.oid = any {IDS} and c.relkind <> 'v'
 """,
 }
+
+
+def with_ids(statement: str, ids: Iterable[int]) -> str:
+    """A literal instead of the parameter: nothing is dearer than to adapt thousands of numbers."""
+    return statement.replace(IDS, f"('{{{','.join(map(str, ids))}}}'::oid[])")
 
 
 def read(kind: str, version: int) -> str:
