@@ -18,7 +18,7 @@ from extraction.connection import (
     Unseen,
 )
 from extraction.errors import PermissionDenied, SourceLocked, StatementFailed
-from extraction.plan import Plan
+from extraction.planned import Plan
 from extraction.snapshot.ledger import BatchRecord, Errored
 from extraction.snapshot.writer import Part, write_part
 from extraction.storage import Storage

@@ -16,10 +16,10 @@ from extraction.batch import BatchReader, Threads
 from extraction.connection import Load, Options, Session
 from extraction.connection import Stopped as Stopped
 from extraction.errors import SourceChanged
-from extraction.plan import Plan as Plan
-from extraction.plan import Shard as Shard
-from extraction.plan import load_plan as load_plan
 from extraction.plan import make_plan as make_plan
+from extraction.planned import Plan as Plan
+from extraction.planned import Shard as Shard
+from extraction.planned import load_plan as load_plan
 from extraction.snapshot.ledger import (
     BatchRecord,
     By,

@@ -9,14 +9,21 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
 
-from extraction.catalog import FORMAT_VERSION, KINDS
 from extraction.connection import Item, Per, Session, Unseen
 from extraction.errors import InvalidSelection, PermissionDenied
+from extraction.planned import (
+    PERS,
+    SCHEMA_LEVEL,
+    Batch,
+    Plan,
+    PlannedSchema,
+    PlannedSource,
+    Shard,
+    per_of,
+    stored,
+)
 from extraction.selection import Matcher, Pattern, Selection, quoted
-from extraction.snapshot.layout import get_by_digest, put_by_digest
 from extraction.storage import Storage
 
 # Relations in a batch, by the number of relations in all.
@@ -32,93 +39,6 @@ EMPTY_FIX = (
     "Correct the patterns: they match whole names, by case, among the kinds that are read."
     " System schemas are never read."
 )
-
-SCHEMA_LEVEL: tuple[Per, ...] = tuple(SCHEMA_LEVEL_BATCHES)
-PERS: tuple[Per, ...] = (*SCHEMA_LEVEL, "relations")
-
-
-@dataclass(frozen=True)
-class PlannedSchema:
-    """`left_out` counts by sort what the selection leaves out of a selected schema."""
-
-    name: str
-    selected: bool
-    left_out: dict[str, int]
-
-
-@dataclass(frozen=True)
-class Batch:
-    per: Per
-    items: list[Item]
-
-
-@dataclass(frozen=True)
-class Shard:
-    """Consecutive batches. `total` counts relations, 0 for schema-level batches."""
-
-    id: int
-    label: str
-    total: int
-    first_batch: int
-    batches: int
-
-    def numbers(self) -> range:
-        return range(self.first_batch, self.first_batch + self.batches)
-
-
-@dataclass(frozen=True)
-class PlannedSource:
-    dialect: str
-    database: str
-    identity: str
-    version: str
-
-
-@dataclass(frozen=True)
-class Plan:
-    """`path` is where it is stored, relative to the storage root."""
-
-    path: str
-    source: PlannedSource
-    selection: Selection
-    kinds: list[str]
-    schemas: list[PlannedSchema]
-    batches: list[Batch]
-    shards: list[Shard]
-    # What the source does not list, or hides: these scopes are denied.
-    unseen: list[Unseen] = field(default_factory=list)
-    # Patterns of include and of exclude that match nothing of what is listed.
-    unmatched: list[str] = field(default_factory=list)
-    idle_excludes: list[str] = field(default_factory=list)
-
-    @property
-    def identity(self) -> str:
-        return self.source.identity
-
-    @property
-    def server_version(self) -> str:
-        return self.source.version
-
-    @property
-    def relations(self) -> int:
-        return sum(shard.total for shard in self.shards)
-
-    @property
-    def selected_schemas(self) -> list[str]:
-        return [schema.name for schema in self.schemas if schema.selected]
-
-    def shard(self, shard_id: int) -> Shard:
-        return next(shard for shard in self.shards if shard.id == shard_id)
-
-    def kinds_of(self, per: Per) -> list[str]:
-        return [kind for kind in self.kinds if per_of(kind) == per]
-
-
-def per_of(kind: str) -> Per:
-    """What the batches of a kind list."""
-    if KINDS[kind].per == "relation":
-        return "relations"
-    return next(per for per in SCHEMA_LEVEL if per == kind)
 
 
 def make_plan(session: Session, selection: Selection, storage: Storage, run_id: str) -> Plan:
@@ -145,7 +65,7 @@ def make_plan(session: Session, selection: Selection, storage: Storage, run_id: 
         unmatched=unmatched,
         idle_excludes=_unmatched(matcher.exclude, everything, unlisted),
     )
-    return _stored(plan, storage, run_id)
+    return stored(plan, storage, run_id)
 
 
 def _inventory(
@@ -172,47 +92,6 @@ def _inventory(
     return everything, unseen
 
 
-def load_plan(storage: Storage, path: str, shard: int | None = None) -> Plan:
-    """With a shard, only its own batches hold their items."""
-    document = get_by_digest(storage, path)
-    shards = [Shard(**shard) for shard in document["shards"]]
-    own = {number for s in shards if shard in (None, s.id) for number in s.numbers()}
-    return Plan(
-        path,
-        PlannedSource(**document["source"]),
-        Selection(**document["selection"]),
-        document["kinds"],
-        [PlannedSchema(**schema) for schema in document["schemas"]],
-        [
-            Batch(batch["per"], [Item(*item) for item in batch["items"]] if number in own else [])
-            for number, batch in enumerate(document["batches"])
-        ],
-        shards,
-        [Unseen(**unseen) for unseen in document["unseen"]],
-        document["unmatched"],
-        document["idle_excludes"],
-    )
-
-
-def _stored(plan: Plan, storage: Storage, run_id: str) -> Plan:
-    document: dict[str, Any] = {
-        "format": FORMAT_VERSION,
-        "source": asdict(plan.source),
-        "selection": asdict(plan.selection),
-        "kinds": plan.kinds,
-        "schemas": [asdict(schema) for schema in plan.schemas],
-        "batches": [
-            {"per": batch.per, "items": [list(item) for item in batch.items]}
-            for batch in plan.batches
-        ],
-        "shards": [asdict(shard) for shard in plan.shards],
-        "unseen": [asdict(unseen) for unseen in plan.unseen],
-        "unmatched": plan.unmatched,
-        "idle_excludes": plan.idle_excludes,
-    }
-    return replace(plan, path=put_by_digest(storage, run_id, "plan", document))
-
-
 def _schemas(
     everything: dict[Per, list[Item]], matcher: Matcher, unlisted: bool
 ) -> list[PlannedSchema]:
@@ -227,6 +106,8 @@ def _schemas(
     held: dict[str, Counter[str]] = {}
     left_out: dict[str, Counter[str]] = {}
     for per, items in everything.items():
+        if matcher.everything:
+            break
         for item in items if per != "schemas" else ():
             counters = held if matcher.item(item.schema, item.name) else left_out
             counters.setdefault(item.schema, Counter())[per] += 1
@@ -237,9 +118,11 @@ def _schemas(
 
 
 def _unmatched(
-    patterns: Iterable[Pattern], everything: dict[Per, list[Item]], unlisted: bool
+    patterns: Sequence[Pattern], everything: dict[Per, list[Item]], unlisted: bool
 ) -> list[str]:
     """The patterns that match nothing; where a listing is refused, a name may be in there."""
+    if not patterns:
+        return []
     names: dict[str, set[str]] = {}
     for per, items in everything.items():
         for item in items:
@@ -274,7 +157,7 @@ def _named(patterns: Sequence[str]) -> str:
 
 def _picked(per: Per, items: Iterable[Item], matcher: Matcher, chosen: set[str]) -> list[Item]:
     """A schema that came into being between two statements has no scope: it is left."""
-    if per == "schemas":
+    if per == "schemas" or matcher.everything:
         return [item for item in items if item.schema in chosen]
     return [i for i in items if i.schema in chosen and matcher.item(i.schema, i.name)]
 

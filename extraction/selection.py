@@ -61,6 +61,10 @@ class Matcher:
     exclude: list[Pattern]
     kinds: tuple[str, ...]
 
+    @property
+    def everything(self) -> bool:
+        return not (self.include or self.exclude)
+
     def schema(self, schema: str) -> bool:
         """Is the schema itself selected, whatever it holds?"""
         if self.schema_excluded(schema):

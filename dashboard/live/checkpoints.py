@@ -13,7 +13,7 @@ from django.conf import settings
 
 from dashboard.live.board import Board
 from extraction.errors import SurveyorError
-from extraction.plan import load_plan
+from extraction.planned import load_plan
 from extraction.snapshot.layout import root_of
 from extraction.storage import Storage, open_storage
 from workers.contract import PlanRecord, ShardPlan

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from extraction.catalog import FORMAT_VERSION
 from extraction.connection import Stopped, Unseen
 from extraction.errors import SnapshotDamaged
-from extraction.plan import Plan, load_plan, per_of
+from extraction.planned import Plan, load_plan, per_of
 from extraction.selection import Selection
 from extraction.snapshot.layout import canonical, manifest_path
 from extraction.snapshot.ledger import BatchRecord, read_ledger

@@ -212,7 +212,7 @@ class PostgreSQLSession(BaseSession):
     def _copy(self, kind: str, items: Sequence[Item]) -> Received:
         statement = sql.with_ids(sql.read(kind, self.version_number), _ids(items))
         begins = self._driver.info.transaction_status == TransactionStatus.IDLE
-        with self._running():
+        with self._running(ahead=True):
             self._statements += 1 + begins
             most = LARGEST_READ if len(items) > 1 else None
             data, rows = copied(self._driver, statement, most)

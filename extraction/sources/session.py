@@ -17,6 +17,29 @@ CANCEL_FOR = 10.0
 CANCEL_AGAIN = 0.25
 
 
+class _Turns:
+    """One statement at a time; a question that somebody waits for goes before what is read
+    ahead."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._taken, self._asking = False, 0
+
+    @contextmanager
+    def turn(self, ahead: bool) -> Iterator[None]:
+        with self._changed:
+            self._asking += not ahead
+            self._changed.wait_for(lambda: not self._taken and not (ahead and self._asking))
+            self._asking -= not ahead
+            self._taken = True
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._taken = False
+                self._changed.notify_all()
+
+
 class BaseSession(ABC):
     """Statements run inside `_running()`; a dialect says how its driver's errors translate,
     how the running statement is ended, and how the connection is dropped."""
@@ -30,7 +53,7 @@ class BaseSession(ABC):
 
     def __init__(self, options: Options, statements: int = 0) -> None:
         self._timeout = options.statement_timeout
-        self._using = threading.Lock()
+        self._turns = _Turns()
         self._stopping = threading.Event()
         self._idle = threading.Event()
         self._idle.set()
@@ -81,8 +104,9 @@ class BaseSession(ABC):
         return []
 
     @contextmanager
-    def _running(self) -> Iterator[None]:
-        with self._using:
+    def _running(self, ahead: bool = False) -> Iterator[None]:
+        """`ahead`: nobody waits for it yet."""
+        with self._turns.turn(ahead):
             # Idle is cleared before the question, cancel asks the other way round:
             # one of the two always sees the other.
             self._idle.clear()
@@ -124,8 +148,4 @@ class BaseSession(ABC):
 
 def in_order(items: Sequence[Item]) -> list[Item]:
     """By schema and name in binary order."""
-    return sorted(items, key=_order)
-
-
-def _order(item: Item) -> tuple[str, str, int]:
-    return item.schema, item.name, item.id
+    return sorted(items)

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from extraction.catalog import KINDS
-from extraction.connection import Item, Per
+from extraction.connection import Item, Per, Unseen
 from extraction.errors import InvalidSelection, PermissionDenied, SnapshotDamaged
 from extraction.extract import load_plan, make_plan
-from extraction.plan import COLUMNS_IN_BATCH, Plan
+from extraction.plan import COLUMNS_IN_BATCH
+from extraction.planned import Plan
 from extraction.selection import Selection
 from extraction.storage import Storage, open_storage
 
@@ -30,6 +31,12 @@ class Inventory:
 
     def begin(self) -> None: ...
     def end(self) -> None: ...
+    def unseen(self, kinds: object) -> list[Unseen]:
+        return []
+
+    def remedy(self, of: str) -> str:
+        return f"GRANT {of}"
+
     def inventory(self, per: Per) -> list[Item]:
         return self.items[per]
 
@@ -110,6 +117,20 @@ def test_an_altered_plan_is_refused(storage: Storage) -> None:
     storage.put(plan.path, storage.get(plan.path).replace(b"s001", b"s009"))
     with pytest.raises(SnapshotDamaged):
         load_plan(storage, plan.path)
+
+
+def test_a_shard_is_loaded_with_its_own_items_alone(storage: Storage) -> None:
+    plan = plan_of(storage, Inventory(relations(700)))
+    last = plan.shards[-1]
+    loaded = load_plan(storage, plan.path, last.id)
+    assert [batch.items for batch in loaded.batches] == [
+        batch.items if number in last.numbers() else [] for number, batch in enumerate(plan.batches)
+    ]
+    for items in storage.list("snapshots/run"):
+        if "items-" in items:
+            storage.put(items, b"{}")
+    with pytest.raises(SnapshotDamaged):
+        load_plan(storage, plan.path, last.id)
 
 
 def test_a_selection_of_relations_takes_their_schemas_along(storage: Storage) -> None:
