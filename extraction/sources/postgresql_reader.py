@@ -40,6 +40,7 @@ class Reader:
         self._types = rows.Types()
         self._attributes = NOTHING
         self._transaction = -1
+        self._owners: rows.Owners | None = None
         self._classes: dict[int, int] = {}
         self._keywords: pa.Array | None = None
 
@@ -48,7 +49,7 @@ class Reader:
             # Names may have changed. Types are known by their ids and stay.
             self._attributes, self._transaction = NOTHING, received.transaction
         raw = parsed(received.data, RAW[kind])
-        owners = rows.Owners(items, self._reserved)
+        owners = self._owners_of(items)
         if kind in ("constraints", "indexes"):
             self._need_attributes(items)
         if kind == "columns":
@@ -61,6 +62,12 @@ class Reader:
         else:
             columns = rows.simple(KINDS[kind].columns, raw, owners)
         return _unmoved(table_of(kind, columns))
+
+    def _owners_of(self, items: Sequence[Item]) -> rows.Owners:
+        """One for all kinds of a batch."""
+        if self._owners is None or self._owners.items is not items:
+            self._owners = rows.Owners(items, self._reserved)
+        return self._owners
 
     def _need_attributes(self, items: Sequence[Item]) -> None:
         if not self._attributes.owners.issuperset(item.id for item in items if item.weight):

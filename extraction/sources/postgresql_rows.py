@@ -8,6 +8,7 @@ that have no options. The server deparses only what is left.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
@@ -53,6 +54,7 @@ class Owners:
     """The items of a batch, and which of them a row belongs to."""
 
     def __init__(self, items: Sequence[Item], keywords: Callable[[], pa.Array]) -> None:
+        self.items = items
         self.ids = pa.array([item.id for item in items], pa.int64())
         self.schemas = pa.array([item.schema for item in items], pa.string())
         self.names = pa.array([item.name for item in items], pa.string())
@@ -63,7 +65,11 @@ class Owners:
         return self.schemas.take(places), self.names.take(places)
 
     def quoted(self, names: pa.Array) -> pa.Array:
-        """As quote_ident writes them."""
+        """As quote_ident writes them; the same name is looked at once."""
+        encoded = names.dictionary_encode()
+        return self._marked(encoded.dictionary).take(encoded.indices)
+
+    def _marked(self, names: pa.Array) -> pa.Array:
         plain = pc.and_(
             pc.match_substring_regex(names, "^[a-z_][a-z0-9_]*$"),
             pc.invert(pc.is_in(names, self._keywords())),
@@ -71,10 +77,12 @@ class Owners:
         marked = _joined('"', pc.replace_substring(names, '"', '""'), '"')
         return pc.if_else(plain, names, marked)
 
+    @cached_property
+    def _full(self) -> pa.Array:
+        return _joined(self.quoted(self.schemas), ".", self.quoted(self.names))
+
     def full_names(self, ids: pa.Array) -> pa.Array:
-        places = pc.index_in(ids, self.ids)
-        full = _joined(self.quoted(self.schemas), ".", self.quoted(self.names))
-        return full.take(places)
+        return self._full.take(pc.index_in(ids, self.ids))
 
 
 class Attributes:
@@ -293,11 +301,15 @@ def with_definitions(text: pa.Array, ids: pa.Array, found: dict[int, str]) -> pa
 
 def _instead(odd: pa.ListArray, usual: pa.ListArray) -> pa.ListArray:
     """The server's own list where it sent one; a whole row (number 0) is no column."""
-    if not len(odd.flatten()) and not usual.values.null_count:
+    sent = pc.greater(pc.list_value_length(odd), 0)
+    if pc.any(sent).as_py():
+        rows = pa.array(range(len(usual)), pa.int64())
+        places = pc.if_else(sent, pc.add(rows, len(usual)), rows)
+        usual = pa.concat_arrays([usual, odd]).take(places)
+    if not usual.flatten().null_count:
         return usual
-    pairs = zip(odd.to_pylist(), usual.to_pylist(), strict=True)
-    lists = [one or [name for name in other if name is not None] for one, other in pairs]
-    return pa.array(lists, usual.type)
+    named = [[name for name in names if name is not None] for names in usual.to_pylist()]
+    return pa.array(named, usual.type)
 
 
 def _list_text(lists: pa.ListArray, owners: Owners) -> pa.Array:
