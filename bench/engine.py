@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from extraction.connection import AddressPolicy, Credentials, Options, Session, Target, open_session
-from extraction.extract import Finished, finish, make_plan, read_shard
+from extraction.extract import Finished, finish, load_plan, make_plan, read_shard
 from extraction.selection import Selection
 from extraction.storage import open_storage
 from extraction.tables import spare_memory
@@ -44,9 +44,13 @@ def extract(
     with _timed(seconds, "plan"), _session(target, credentials, options, run_id, -1) as session:
         plan = make_plan(session, selection, storage, run_id)
         statements += session.load.statements
+    path, shards = plan.path, plan.shards
+    del plan
     ledgers = []
     with _timed(seconds, "read"):
-        for shard in plan.shards:
+        for shard in shards:
+            # As a worker does, which knows of its own shard only.
+            plan = load_plan(storage, path, shard.id)
             with _session(target, credentials, options, run_id, shard.id) as session:
                 outcome = read_shard(
                     session,
@@ -64,8 +68,8 @@ def extract(
             statements += outcome.load.statements
             rows += outcome.load.rows
     with _timed(seconds, "finish"):
-        finished = finish(storage, run_id, plan.path, ledgers, AT, selection)
-    return EngineRun(run_id, finished, statements, rows, seconds, len(plan.shards))
+        finished = finish(storage, run_id, path, ledgers, AT, selection)
+    return EngineRun(run_id, finished, statements, rows, seconds, len(shards))
 
 
 def _session(

@@ -171,12 +171,11 @@ class PostgreSQLSession(BaseSession):
 
     def end(self) -> None:
         self._transaction += 1
-        open_ = self._driver.info.transaction_status != TransactionStatus.IDLE
-        if (open_ or self._connection.in_transaction()) and not self._driver.closed:
+        driver = self._driver
+        if not driver.closed and driver.info.transaction_status != TransactionStatus.IDLE:
             self._statements += 1
             with self._translated():
-                self._connection.rollback()
-                self._driver.rollback()
+                driver.rollback()
 
     def remedy(self, of: str) -> str:
         tables, functions = uses(of, self.version_number)
@@ -192,15 +191,16 @@ class PostgreSQLSession(BaseSession):
         return self._fetch(statement)
 
     def _fetch(self, statement: str, **values: object) -> list[tuple[Any, ...]]:
-        begins = not (self._driver.autocommit or self._connection.in_transaction())
+        driver = self._driver
         with self._running():
-            self._statements += 1 + begins
-            if self._driver.info.transaction_status == TransactionStatus.INERROR:
+            if driver.info.transaction_status == TransactionStatus.INERROR:
                 # What is received meanwhile has failed; this question has nothing to do with it.
-                self._driver.rollback()
+                driver.rollback()
+            idle = driver.info.transaction_status == TransactionStatus.IDLE
+            self._statements += 1 + (idle and not driver.autocommit)
             try:
-                result = self._connection.exec_driver_sql(statement, values or None)
-                rows = [tuple(row) for row in result.fetchall()]
+                # Not through SQLAlchemy: an inventory has a hundred thousand rows.
+                rows = driver.execute(statement.encode(), values or None).fetchall()
             except UnicodeDecodeError:
                 rows = None
         if rows is None:
@@ -280,4 +280,4 @@ def _ids(items: Sequence[Item]) -> list[int]:
 
 
 def _items(rows: Sequence[tuple[Any, ...]]) -> list[Item]:
-    return in_order(list(map(Item._make, rows)))
+    return in_order([Item._make(row) for row in rows])
