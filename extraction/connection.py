@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, Self, cast
 
 from extraction.address import AddressPolicy as AddressPolicy
 from extraction.address import resolve
+from extraction.hours import AllowedHours
+from extraction.hours import parse as parse_hours
 
 if TYPE_CHECKING:
     import socket
@@ -44,13 +46,21 @@ class Target:
 
 @dataclass(frozen=True)
 class Options:
-    """How a run uses the source. Seconds where not said otherwise."""
+    """How a run uses the source. Seconds where not said otherwise; `hours`, `days` and
+    `timezone` are read by `hours.parse`, no hours mean always."""
 
     sessions: int = 3
     pace: float = 0.0
     statement_timeout: float = 60.0
     lock_timeout: float = 2.0
     connect_timeout: float = 5.0
+    hours: str = ""
+    days: str = ""
+    timezone: str = "UTC"
+
+    def allowed_hours(self) -> AllowedHours:
+        """Raises InvalidHours."""
+        return parse_hours(self.hours, self.days, self.timezone)
 
 
 @dataclass(frozen=True)
@@ -83,13 +93,26 @@ class SourceMoved(Exception):
 
 @dataclass(frozen=True)
 class Load:
-    """What was asked of the source."""
+    """What was asked of the source. `sessions` counts logins, refused ones too; `bytes` what
+    the network brought from it. `lost` counts attempts that ended without a word: of those
+    it holds what was known at their last sign, so with any of them it is a lower bound."""
 
     sessions: int = 0
     statements: int = 0
     server_seconds: float = 0.0
     rows: int = 0
     bytes: int = 0
+    lost: int = 0
+
+    def __add__(self, other: Load) -> Load:
+        return Load(
+            self.sessions + other.sessions,
+            self.statements + other.statements,
+            self.server_seconds + other.server_seconds,
+            self.rows + other.rows,
+            self.bytes + other.bytes,
+            self.lost + other.lost,
+        )
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
 from extraction.batch import BatchReader, Threads
@@ -70,7 +70,7 @@ def read_shard(
     """Read what earlier attempts have not. Raises Stopped soon after `stopped()` is true."""
     if session.identity != plan.identity:
         raise SourceChanged()
-    by = By(attempt=attempt, worker=worker, at="", statements=0)
+    by = By(attempt=attempt, worker=worker, at="", statements=0, load={})
     reader = _ShardReader(session, storage, run_id, plan, plan.shard(shard_id), by, report, stopped)
     try:
         return reader.read(options)
@@ -94,7 +94,6 @@ class _ShardReader:
         self.plan, self.shard, self.by = plan, shard, by
         self.report, self.stopped = report, stopped
         self.records: dict[int, BatchRecord] = {}
-        self.bytes = 0
         self.reading = 0
 
     def read(self, options: Options) -> ShardOutcome:
@@ -115,7 +114,7 @@ class _ShardReader:
                 self._batch(reader, number)
         records = [self.records[number] for number in numbers]
         ledger = write_ledger(self.storage, self.run_id, self.plan.path, self.shard.id, records)
-        return ShardOutcome(ledger, self._done(), replace(self.session.load, bytes=self.bytes))
+        return ShardOutcome(ledger, self._done(), self.session.load)
 
     def _follows_another(self, sessions: int) -> bool:
         """A shard that starts where an earlier one ended: the source gets its rest there too."""
@@ -123,15 +122,16 @@ class _ShardReader:
 
     def _batch(self, reader: BatchReader, number: int) -> None:
         """Parts first, then the entry, then the report: the other way round loses rows."""
-        before = self.session.load.statements
+        before = self.session.load
         self.reading = number
         record = reader.read(number)
+        spent = self.session.load
         by = self.by | {
             "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
-            "statements": self.session.load.statements - before,
+            "statements": spent.statements - before.statements,
+            "load": asdict(spent),
         }
         write_entry(self.storage, self.run_id, self.plan.path, self.shard.id, record, by)
-        self.bytes += sum(part.bytes for part in record.parts)
         self.records[number] = record
         self._advance(0, new_entry=True)
 

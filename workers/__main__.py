@@ -98,7 +98,7 @@ def make_worker(client: Client, activities: Activities, settings: WorkerSettings
 def workflow_runner() -> SandboxedWorkflowRunner:
     """The sandbox, with our own passive modules passed through: no reload at every run."""
     restrictions = SandboxRestrictions.default.with_passthrough_modules(
-        "workers.contract", "extraction.connection", "extraction.selection"
+        "workers.contract", "extraction.connection", "extraction.hours", "extraction.selection"
     )
     return SandboxedWorkflowRunner(restrictions=restrictions)
 

@@ -7,21 +7,20 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from contextvars import copy_context
-from dataclasses import asdict
 from typing import TypeVar
 
 import structlog
 from temporalio import activity
 
 from extraction import check, extract
-from extraction.connection import Load as SourceLoad
 from extraction.selection import quoted
 from extraction.snapshot.layout import discard, root_of
-from workers.attempt import Attempt
+from workers.attempt import Attempt, GaveBack
 from workers.contract import (
     CHECK_SECONDS,
     FINISH_SHARD,
     PLAN_SHARD,
+    SWEEP_SHARD,
     CheckInput,
     CheckResult,
     CheckStep,
@@ -30,12 +29,14 @@ from workers.contract import (
     Load,
     PlanRecord,
     PlanResult,
+    Progress,
     RunInput,
     RunResult,
     ShardInput,
     ShardPlan,
     ShardResult,
     SweepInput,
+    TellInput,
 )
 from workers.login import read_credentials
 from workers.needs import Needs
@@ -56,19 +57,21 @@ class Activities:
 
     @property
     def all(self) -> list[Callable[..., object]]:
-        return [self.plan, self.extract_shard, self.finish, self.sweep, self.check]
+        return [self.plan, self.extract_shard, self.finish, self.sweep, self.tell, self.check]
 
     @activity.defn(name="plan")
     async def plan(self, run: RunInput) -> PlanResult:
-        attempt = Attempt(self._needs, run.run_id, "plan", PLAN_SHARD)
+        attempt = Attempt(self._needs, run.run_id, "plan", PLAN_SHARD, before=run.before)
 
-        def work() -> tuple[extract.Plan, SourceLoad]:
+        def work() -> extract.Plan:
             with attempt.session(run.source, "plan") as session:
-                plan = extract.make_plan(session, run.selection, self._needs.storage, run.run_id)
-                return plan, session.load
+                return extract.make_plan(session, run.selection, self._needs.storage, run.run_id)
 
-        plan, load = await attempt.run(work)
-        result = _plan_result(plan, load)
+        try:
+            plan = await attempt.run(work)
+        except GaveBack:
+            return PlanResult("", 0, 0, 0, "", [], attempt.meter.total, attempt.number)
+        result = _plan_result(plan, attempt.meter.total)
         self._needs.publisher.plan(run.run_id, _plan_record(result, plan.unmatched))
         _say_planned(attempt, plan)
         attempt.finished()
@@ -82,6 +85,7 @@ class Activities:
             run.run_id,
             "extract",
             shard.id,
+            before=run.before,
             total=shard.total,
             batches=shard.batches,
         )
@@ -102,10 +106,16 @@ class Activities:
                     attempt.stopped,
                 )
 
-        outcome = await attempt.run(work)
+        try:
+            outcome = await attempt.run(work)
+        except GaveBack:
+            done = attempt.record.done
+            return ShardResult(shard.id, "", done, attempt.meter.total, attempt.number)
         attempt.finished()
         attempt.beater.say("shard_done", f"Shard {shard.id} ({shard.label}) is done.")
-        return ShardResult(shard.id, outcome.ledger, outcome.done, _load(outcome.load))
+        return ShardResult(
+            shard.id, outcome.ledger, outcome.done, attempt.meter.total, attempt.number
+        )
 
     @activity.defn(name="finish")
     async def finish(self, task: FinishInput) -> RunResult:
@@ -154,15 +164,31 @@ class Activities:
         def say(code: str, message: str) -> None:
             loop.call_soon_threadsafe(self._say, task.run_id, code, message, "warning")
 
+        spent: list[Load] = []
         async with self._beats():
-            doubt = await self._in_thread(lambda: end_sessions(needs, task, say))
+            doubt = await self._in_thread(lambda: end_sessions(needs, task, say, spent.append))
             swept = await self._in_thread(lambda: discard(needs.storage, task.run_id))
+        if spent:
+            self._receipt(task.run_id, sum(spent, Load()))
         self._say(task.run_id, "swept", f"Removed {swept} temporary files.")
         if doubt:
             self._say(task.run_id, "session_unknown", uncertain(task, doubt), "warning")
         if task.reason == "cancelled":
             end = "." if doubt else "; no statement runs in the source."
             self._say(task.run_id, "cancelled", f"Cancelled{end}")
+
+    def _receipt(self, run_id: str, load: Load) -> None:
+        info, now = activity.info(), time.time()
+        record = Progress(run_id, "finish", SWEEP_SHARD, info.attempt, self._needs.worker, "done")
+        record.started_at = record.beat_at = record.advanced_at = now
+        record.load = load
+        self._needs.publisher.record(record)
+
+    @activity.defn(name="tell")
+    async def tell(self, task: TellInput) -> None:
+        """A line that the workflow says: which has no hand of its own to write it."""
+        event = Event(task.run_id, task.code, task.message, task.level, at=time.time())
+        self._needs.publisher.event(event)
 
     @activity.defn(name="check")
     async def check(self, task: CheckInput) -> CheckResult:
@@ -212,7 +238,7 @@ async def _beat(interval: float) -> None:
         await asyncio.sleep(interval)
 
 
-def _plan_result(plan: extract.Plan, load: SourceLoad) -> PlanResult:
+def _plan_result(plan: extract.Plan, load: Load) -> PlanResult:
     return PlanResult(
         plan.path,
         plan.relations,
@@ -223,7 +249,7 @@ def _plan_result(plan: extract.Plan, load: SourceLoad) -> PlanResult:
             ShardPlan(shard.id, shard.label, shard.total, shard.first_batch, shard.batches)
             for shard in plan.shards
         ],
-        _load(load),
+        load,
     )
 
 
@@ -231,10 +257,6 @@ def _plan_record(plan: PlanResult, unmatched: list[str]) -> PlanRecord:
     return PlanRecord(
         plan.relations, plan.schemas, plan.batches, time.time(), plan.shards, unmatched
     )
-
-
-def _load(load: SourceLoad) -> Load:
-    return Load(**asdict(load))
 
 
 class _Story:
@@ -261,7 +283,8 @@ class _Story:
 
     def _resumed(self, advance: extract.Advance) -> None:
         attempt, lost = self._attempt, self._attempt.lost_worker
-        because = f"; worker {lost} went silent" if lost else ""
+        why = attempt.before.why if attempt.earlier is None else ""
+        because = f"; worker {lost} went silent" if lost else f"; {why}" if why else ""
         attempt.beater.say(
             "shard_resumed",
             f"{self._name} continues on {attempt.record.worker} after {advance.batch} of"

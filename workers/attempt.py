@@ -3,6 +3,7 @@
 The loop is never blocked. Told to stop (a cancel, a later attempt, the worker's
 own end), the attempt ends the running statement in the source, waits for the
 thread to let go of its session, and only then reports.
+What it has asked of the source is counted all the while, and goes out with each beat.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import copy_context
+from dataclasses import asdict
 from datetime import timedelta
 from functools import partial
 from typing import Any, TypeVar
@@ -23,10 +25,11 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from extraction.connection import Session, Stopped
 from extraction.errors import SourceUnreachable, SurveyorError
-from workers.contract import CANCEL_UNPROVEN, Phase, Progress, Source
+from workers.contract import CANCEL_UNPROVEN, Before, Phase, Progress, Source
 from workers.heartbeat import SILENCE_LIMIT, Beater
-from workers.login import label_of, log_in
+from workers.login import Door
 from workers.logs import where
+from workers.meter import Meter
 from workers.needs import Needs
 from workers.retry import MAX_FAILURES, Verdict, after
 from workers.temporal import application_error, unexpected
@@ -40,8 +43,13 @@ SETTLE = 0.7
 SAFE_POINT = 1.0
 CANCEL_AGAIN = 0.25
 WORKER_STOPPED = "worker_stopped"
+GIVEN_BACK = "its session was given back"
 
 log = structlog.get_logger(__name__)
+
+
+class GaveBack(Exception):
+    """Told to stop by the workflow: the session is closed, and nothing has failed."""
 
 
 class Attempt:
@@ -54,6 +62,7 @@ class Attempt:
         phase: Phase,
         shard: int,
         *,
+        before: Before | None = None,
         total: int = 0,
         batches: int = 0,
         silence_limit: float = SILENCE_LIMIT,
@@ -61,10 +70,11 @@ class Attempt:
         info = activity.info()
         now = time.time()
         self.needs = needs
-        self.number = info.attempt
+        self.before = before or Before()
+        self.number = self.before.attempts + info.attempt
         self.earlier = _earlier(info.heartbeat_details)
         self.record = Progress(
-            *(run_id, phase, shard, info.attempt, needs.worker),
+            *(run_id, phase, shard, self.number, needs.worker),
             total=total,
             batches=batches,
             started_at=now,
@@ -72,19 +82,22 @@ class Attempt:
         )
         if self.earlier:
             _carry_over(self.earlier, self.record)
+        self.meter = Meter(self.number, self.before, self.earlier)
+        self.record.load_before = self.meter.before
         self.beater = Beater(
             self.record,
             needs.publisher,
             activity.heartbeat,
             needs.settings.heartbeat_interval,
             silence_limit,
+            self.meter.spent,
         )
         self._stopping = threading.Event()
         self._session: Session | None = None
         # Whether a session was open, and whether an earlier attempt may still have one.
-        self._opened, self._alone = False, info.attempt == 1 or phase == "finish"
+        self._opened, self._alone = False, self.number == 1 or phase == "finish"
         structlog.contextvars.bind_contextvars(
-            run=run_id, shard=shard, attempt=info.attempt, worker=needs.worker
+            run=run_id, shard=shard, attempt=self.number, worker=needs.worker
         )
 
     @property
@@ -110,6 +123,9 @@ class Attempt:
             if details and details.worker_shutdown:
                 raise self._handed_over() from None
             log.info("attempt stopped", reason="cancelled or superseded")
+            if details and details.cancel_requested and self.record.phase != "finish":
+                self._give_back()
+                raise GaveBack from None
             raise
         except SurveyorError as error:
             raise await self._failed(error) from None
@@ -147,11 +163,14 @@ class Attempt:
             raise self._handed_over()
         except asyncio.CancelledError:
             self._stopping.set()
+            told, session = time.monotonic(), self._session
             if await self._ended(thread):
                 # Too late to stop: what was finished is reported, and the workflow decides.
                 return thread.result()
             if not self._proves(thread.exception()):
-                raise _unproven() from None
+                raise _unproven(self.record) from None
+            if session is not None:
+                self._say_closed(session.backend_id, time.monotonic() - told)
             raise
         finally:
             shutdown.cancel()
@@ -179,11 +198,12 @@ class Attempt:
     @contextmanager
     def session(self, source: Source, name: str) -> Iterator[Session]:
         """In the thread: a session with the source, labelled; older ones of this label are ended."""
-        label = label_of(self.record.run_id, name)
-        told = partial(self.beater.say, "credential_rotated")
-        with log_in(self.needs, source, label, told) as session:
+        self.meter.ask_ledger(self.needs.storage, self.record.run_id, self.record.shard)
+        self.record.load_before = self.meter.before
+        with self._log_in(source, name) as session:
             self._session = self.beater.session = session
             self._opened = True
+            self.meter.begin(session)
             self.record.state, self.record.reason, self.record.retry_at = "working", "", None
             try:
                 if self.stopped():
@@ -193,7 +213,16 @@ class Attempt:
                 self._alone = True
                 yield session
             finally:
+                self.meter.end(session)
                 self._session = self.beater.session = None
+
+    def _log_in(self, source: Source, name: str) -> Session:
+        told = partial(self.beater.say, "credential_rotated")
+        door = Door(self.needs, self.record.run_id, source, told)
+        try:
+            return door.open(name)
+        finally:
+            self.meter.refused(door.refused)
 
     def _end_siblings(self, session: Session) -> None:
         for backend in session.end_siblings():
@@ -201,6 +230,21 @@ class Attempt:
                 "session_ended",
                 f"Ended session {backend} in the source, which an earlier attempt had left open.",
             )
+
+    def _give_back(self) -> None:
+        record = self.record
+        record.state, record.reason, record.in_flight = "waiting", GIVEN_BACK, 0
+        record.retry_at = None
+        self.beater.beat()
+
+    def _say_closed(self, backend: int, seconds: float) -> None:
+        shard = self.record.shard
+        whose = f"shard {shard}" if shard >= 0 else self.record.phase
+        self.beater.say(
+            "session_closed",
+            f"Session {backend} of {whose} is closed in the source, {seconds:.1f} s after it was"
+            " told to stop.",
+        )
 
     def _handed_over(self) -> ApplicationError:
         """This worker is stopping; the next attempt goes on elsewhere, at once."""
@@ -244,9 +288,11 @@ class Attempt:
         self.beater.beat()
 
 
-def _unproven() -> ApplicationError:
+def _unproven(record: Progress) -> ApplicationError:
+    """Its detail is what a beat holds, for whoever counts attempts and load."""
     return ApplicationError(
         "The attempt has stopped, but the source did not say that its statement has.",
+        asdict(record),
         type=CANCEL_UNPROVEN,
         non_retryable=True,
         category=ApplicationErrorCategory.BENIGN,

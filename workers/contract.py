@@ -9,7 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from extraction.connection import Load as Load
 from extraction.connection import Options, Target
+from extraction.hours import InvalidHours
 from extraction.selection import Selection
 
 TASK_QUEUE = "extraction"
@@ -17,6 +19,9 @@ RUN_WORKFLOW = "ExtractRun"
 CHECK_WORKFLOW = "CheckConnection"
 # How long a check may take; then it says at which step it was.
 CHECK_SECONDS = 15.0
+# Seconds for a worker to take a check.
+CHECK_WAIT = 10.0
+MAX_SESSIONS = 64
 # The type of a failure: told to stop, but no one knows what the source still does.
 CANCEL_UNPROVEN = "cancel_unproven"
 
@@ -70,22 +75,49 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Before:
+    """What earlier activities for the same piece of a run came to: they gave it back, or
+    were lost. `attempts` keeps the numbers of attempts rising."""
+
+    attempts: int = 0
+    load: Load = field(default_factory=Load)
+    why: str = ""
+
+
+@dataclass(frozen=True)
 class RunInput:
+    """`before` belongs to the activity that gets this; in the workflow's own input it is empty."""
+
     run_id: str
     source: Source
     selection: Selection
     started_by: str = ""
+    before: Before = field(default_factory=Before)
 
 
 @dataclass(frozen=True)
-class Load:
-    """What a shard or a run asked of the source."""
+class Limits:
+    """How a run that has begun is to use the source from now on: the argument of
+    `set_limits`. The highest version wins, in whatever order they arrive."""
 
-    sessions: int = 0
-    statements: int = 0
-    server_seconds: float = 0.0
-    rows: int = 0
-    bytes: int = 0
+    version: int
+    options: Options
+
+
+def problem_of(options: Options) -> str:
+    """Why no run can obey these limits, or the empty string."""
+    if not 1 <= options.sessions <= MAX_SESSIONS:
+        return f"sessions must be between 1 and {MAX_SESSIONS}"
+    if not 0 <= options.pace <= 3600:
+        return "pace must be between 0 and 3600 seconds"
+    for name in ("statement_timeout", "lock_timeout", "connect_timeout"):
+        if not 0 < getattr(options, name) <= 24 * 3600:
+            return f"{name} must be more than 0 and at most a day"
+    try:
+        options.allowed_hours()
+    except InvalidHours as error:
+        return f"{error.field}: {error.message}"
+    return ""
 
 
 @dataclass(frozen=True)
@@ -101,7 +133,8 @@ class ShardPlan:
 
 @dataclass(frozen=True)
 class PlanResult:
-    """`plan` is the path of `plan-<sha>.json` relative to the storage root."""
+    """`plan` is the path of `plan-<sha>.json` relative to the storage root; none when the
+    activity was told to stop: then its session is closed and `attempts` are behind it."""
 
     plan: str
     relations: int
@@ -110,6 +143,11 @@ class PlanResult:
     server_version: str
     shards: list[ShardPlan]
     load: Load = field(default_factory=Load)
+    attempts: int = 0
+
+    @property
+    def stopped(self) -> bool:
+        return not self.plan
 
 
 @dataclass(frozen=True)
@@ -121,12 +159,19 @@ class ShardInput:
 
 @dataclass(frozen=True)
 class ShardResult:
-    """`ledger` is the path of `ledger-<sha>.json` relative to the storage root."""
+    """`ledger` is the path of `ledger-<sha>.json` relative to the storage root; none when the
+    activity was told to stop: then its session is closed, `attempts` are behind it, and what
+    has an entry stays. `load` is that of all attempts."""
 
     shard: int
     ledger: str
     done: int
     load: Load
+    attempts: int = 0
+
+    @property
+    def stopped(self) -> bool:
+        return not self.ledger
 
 
 @dataclass(frozen=True)
@@ -168,6 +213,16 @@ class SweepInput:
 
 
 @dataclass(frozen=True)
+class TellInput:
+    """A line of the story that only the workflow can say."""
+
+    run_id: str
+    code: str
+    message: str
+    level: str = "info"
+
+
+@dataclass(frozen=True)
 class CheckInput:
     source: Source
 
@@ -195,6 +250,8 @@ ShardState = Literal["working", "waiting", "retrying", "done", "failed"]
 
 PLAN_SHARD = -1
 FINISH_SHARD = -2
+# Not a phase: the sessions that end what silent workers left.
+SWEEP_SHARD = -3
 
 
 @dataclass
@@ -206,7 +263,8 @@ class Progress:
     the statement that runs now. `failures` counts failures of the source since
     the last new ledger entry; `retry_at` is when the next attempt is due, while
     `state` is retrying or waiting. `shard` is PLAN_SHARD or FINISH_SHARD in the
-    phases that have no shards.
+    phases that have no shards. `load` is what this attempt has asked of the source so far,
+    `load_before` what all earlier ones had.
     """
 
     run_id: str
@@ -230,6 +288,8 @@ class Progress:
     failures: int = 0
     last_failure: str = ""
     retry_at: float | None = None
+    load: Load = field(default_factory=Load)
+    load_before: Load = field(default_factory=Load)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
-from workers.contract import Event, Progress
+from workers.contract import Event, Load, Progress
 from workers.publisher import Publisher
 
 # Past its declared deadline a statement gets this much to be ended by the server.
@@ -44,8 +44,10 @@ class Beater:
         heartbeat: Callable[[Progress], None],
         interval: float,
         silence_limit: float = SILENCE_LIMIT,
+        spent: Callable[[], Load] = Load,
     ) -> None:
         self.record = record
+        self._spent = spent
         self.session: Vouched | None = None
         self._publisher = publisher
         self._heartbeat = heartbeat
@@ -75,6 +77,7 @@ class Beater:
         record = self.record
         record.beat_at = time.time()
         record.vouched_until = self._deadline
+        record.load = self._spent()
         record.session = self.session.backend_id if self.session else record.session
         sent = replace(record)
         self._publisher.record(sent)
@@ -90,6 +93,7 @@ class Beater:
         record.done = max(record.done, done)
         record.in_flight = in_flight if done >= record.done else 0
         record.rate = self._rate(now, done + in_flight)
+        record.load = self._spent()
         if new:
             record.failures = 0
         self._loop.call_soon_threadsafe(self._publisher.record, replace(record))

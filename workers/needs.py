@@ -9,13 +9,13 @@ from extraction.connection import AddressPolicy
 from extraction.storage import Storage
 from extraction.vault import Vault
 from workers.publisher import Publisher
+from workers.refusals import Refusals
 from workers.settings import WorkerSettings
 
 
 @dataclass(frozen=True)
 class Needs:
-    """`threads` must hold two per activity. `superseded` is for `login` alone: versions
-    of secrets (path, version) that a source refused and a newer one replaced."""
+    """`threads` must hold two per activity. `refusals` is for `login` alone."""
 
     settings: WorkerSettings
     vault: Vault
@@ -24,4 +24,4 @@ class Needs:
     policy: AddressPolicy
     worker: str
     threads: Executor
-    superseded: set[tuple[str, int]] = field(default_factory=set)
+    refusals: Refusals = field(default_factory=Refusals)

@@ -4,36 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from extraction.connection import Load
 from extraction.errors import SourceTimeout, SurveyorError
 from workers.contract import Source, SweepInput
-from workers.login import label_of, log_in
+from workers.login import Door
 from workers.needs import Needs
 
 Say = Callable[[str, str], None]
+Spend = Callable[[Load], None]
 
 
-def end_sessions(needs: Needs, task: SweepInput, say: Say) -> str:
-    """End what no worker has said to be closed; why that is not certain, or nothing."""
+def end_sessions(needs: Needs, task: SweepInput, say: Say, spend: Spend) -> str:
+    """End what no worker has said to be closed; why that is not certain, or nothing.
+
+    `spend` hears what each session that this takes asked of the source.
+    """
     if task.refused or task.source is None:
         return "The source refused the password." if task.unconfirmed else ""
     try:
-        for name in task.unconfirmed:
-            _end(needs, task.source, label_of(task.run_id, name), say)
+        for name in dict.fromkeys(task.unconfirmed):
+            _end(needs, task.run_id, task.source, name, say, spend)
     except SurveyorError as error:
         return error.message
     return ""
 
 
-def _end(needs: Needs, source: Source, label: str, say: Say) -> None:
-    with log_in(needs, source, label, lambda text: say("credential_rotated", text)) as session:
+def _end(needs: Needs, run_id: str, source: Source, name: str, say: Say, spend: Spend) -> None:
+    door = Door(needs, run_id, source, lambda text: say("credential_rotated", text))
+    with door.open(name) as session:
         ended = session.end_siblings()
         for backend in ended:
             say(
                 "session_ended",
                 f"Ended session {backend} in the source, which a silent worker had left open.",
             )
-        if ended and session.end_siblings():
-            raise SourceTimeout("A session did not end when it was told to.")
+        try:
+            if ended and session.end_siblings():
+                raise SourceTimeout("A session did not end when it was told to.")
+        finally:
+            spend(session.load)
 
 
 def uncertain(task: SweepInput, reason: str) -> str:

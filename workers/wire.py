@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 
 import orjson
 
-from workers.contract import Event, Frame, PlanRecord, Progress, ShardPlan
+from workers.contract import Event, Frame, Load, PlanRecord, Progress, ShardPlan
 
-Record = TypeVar("Record", Progress, PlanRecord, Event, ShardPlan, Frame)
+Record = TypeVar("Record", Progress, PlanRecord, Event, ShardPlan, Frame, Load)
 
 
 def encode(record: Record) -> bytes:
@@ -24,7 +24,11 @@ def encode(record: Record) -> bytes:
 
 
 def decode_progress(data: bytes | Mapping[str, Any]) -> Progress:
-    return _build(Progress, _mapping(data))
+    values = dict(_mapping(data))
+    for name in ("load", "load_before"):
+        if name in values:
+            values[name] = _build(Load, _mapping(values[name]))
+    return _build(Progress, values)
 
 
 def decode_event(data: bytes | Mapping[str, Any]) -> Event:

@@ -15,7 +15,7 @@ from typing import Any, TypedDict
 import orjson
 
 from extraction.catalog import FORMAT_VERSION
-from extraction.connection import Unseen
+from extraction.connection import Load, Unseen
 from extraction.snapshot.layout import (
     canonical,
     entries_path,
@@ -54,12 +54,14 @@ class BatchRecord:
 
 
 class By(TypedDict):
-    """Who wrote an entry; for people, never for the snapshot."""
+    """Who wrote an entry, and what its session had asked of the source by then; for people
+    and the load receipt, never for the snapshot."""
 
     attempt: int
     worker: str
     at: str
     statements: int
+    load: dict[str, Any]
 
 
 def record_of(document: Mapping[str, Any]) -> BatchRecord:
@@ -93,6 +95,22 @@ def read_entries(
         if record.batch not in found or attempt > found[record.batch][0]:
             found[record.batch] = (attempt, record)
     return {batch: record for batch, (_, record) in found.items()}
+
+
+def load_of(storage: Storage, run_id: str, shard: int, attempt: int) -> Load:
+    """What an attempt had asked of the source when it wrote its last entry."""
+    newest = Load()
+    for path in storage.list(entries_path(run_id, shard)):
+        if _attempt(path) == attempt:
+            newest = max(newest, _load(storage, path), key=lambda load: load.statements)
+    return newest
+
+
+def _load(storage: Storage, path: str) -> Load:
+    try:
+        return Load(**orjson.loads(storage.get(path))["by"]["load"])
+    except (ValueError, KeyError, TypeError, FileNotFoundError):
+        return Load()
 
 
 def write_ledger(

@@ -59,6 +59,7 @@ class BaseSession(ABC):
         self._idle.set()
         self._deadline: float | None = None
         self._statements, self._seconds, self._rows = statements, 0.0, 0
+        self._began: float | None = None
 
     @abstractmethod
     def _translated(self) -> AbstractContextManager[None]:
@@ -81,7 +82,14 @@ class BaseSession(ABC):
 
     @property
     def load(self) -> Load:
-        return Load(1, self._statements, self._seconds, self._rows)
+        """May be asked from any thread, also while a statement runs, and after the end."""
+        began = self._began
+        running = time.monotonic() - began if began is not None else 0.0
+        return Load(1, self._statements, self._seconds + running, self._rows, self._received())
+
+    def _received(self) -> int:
+        """Bytes that the network brought; 0 where a dialect has none or cannot tell."""
+        return 0
 
     @property
     def deadline(self) -> float | None:
@@ -110,7 +118,7 @@ class BaseSession(ABC):
             # Idle is cleared before the question, cancel asks the other way round:
             # one of the two always sees the other.
             self._idle.clear()
-            started = time.monotonic()
+            started = self._began = time.monotonic()
             try:
                 if self._stopping.is_set():
                     raise Stopped
@@ -124,6 +132,7 @@ class BaseSession(ABC):
                     raise Stopped from None
                 raise
             finally:
+                self._began = None
                 self._seconds += time.monotonic() - started
                 self._deadline = None
                 self._idle.set()
