@@ -17,7 +17,6 @@ from django.conf import settings
 from dashboard import temporal
 from dashboard.models import Run
 from dashboard.temporal_records import ALIVE_SECONDS, RunState
-from extraction.connection import Options
 from extraction.errors import StorageFailed
 from extraction.snapshot.layout import discard
 from extraction.storage import open_storage
@@ -68,8 +67,7 @@ def sweep(run: Run) -> None:
 
 
 def line_of(run: Run) -> str:
-    options = run.input.get("source", {}).get("options", {})
-    limit = options.get("statement_timeout", Options().statement_timeout)
+    limit = run.options.statement_timeout
     return (
         "Cancelled. No worker was alive: the run was ended without one; a statement still"
         f" running in the source ends at its own limit of {limit:g} s."

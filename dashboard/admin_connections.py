@@ -43,7 +43,12 @@ class ConnectionAdmin(ForAdmins):
         ("Credential", {"fields": ("username", "password")}),
         (
             "A polite guest",
-            {"fields": ("sessions", "pace", "statement_timeout", "lock_timeout")},
+            {
+                "fields": (
+                    *("sessions", "pace", "statement_timeout", "lock_timeout"),
+                    *("hours", "days", "timezone"),
+                )
+            },
         ),
         ("Whose", {"fields": ("owner", "environment", "tags")}),
     )

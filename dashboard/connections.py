@@ -19,7 +19,7 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from dashboard import audit, temporal
+from dashboard import audit, limits, temporal
 from dashboard.forms import TARGET, ConnectionForm
 from dashboard.models import AuditEntry, Connection, Run, StraySecret
 from extraction.errors import CredentialConflict, SurveyorError
@@ -112,7 +112,7 @@ def create(form: ConnectionForm, actor: audit.Actor) -> Connection:
 def edit(connection: Connection, form: ConnectionForm, actor: audit.Actor) -> Connection:
     """Save a valid form over `connection`; a new target or password is a new version.
 
-    Raises Unavailable, NameTaken, ConnectionChanged, ConnectionGone.
+    An open run obeys changed limits from now on. Raises Unavailable, NameTaken, ConnectionChanged, ConnectionGone.
     """
     before = _current(connection)
     changed = form.save(commit=False)
@@ -124,6 +124,7 @@ def edit(connection: Connection, form: ConnectionForm, actor: audit.Actor) -> Co
     try:
         with transaction.atomic():
             _switch(before, changed, columns, stray)
+            limits.follow(changed, before.limits, actor)
             audit.record(actor, "connection.edit", changed, changed=sorted(columns))
             if stray:
                 audit.record(actor, "credential.write", changed, **_detail(changed))

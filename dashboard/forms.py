@@ -16,10 +16,10 @@ from django import forms
 from django.core.exceptions import ValidationError
 
 from dashboard import fields
+from dashboard.limit_fields import LIMITS, LimitFields
 from dashboard.models import Connection
 from extraction.connection import Options, Target
 
-LIMITS = ("sessions", "pace", "statement_timeout", "lock_timeout", "connect_timeout")
 TARGET = ("dialect", "host", "port", "database", "username", "tls")
 # What a caller of the API may put into `options`, and what beside it.
 API_OPTIONS = (*LIMITS, "tls")
@@ -35,7 +35,7 @@ else:  # not subscriptable at run time
     ModelForm = forms.ModelForm
 
 
-class ConnectionForm(ModelForm):
+class ConnectionForm(ModelForm, LimitFields):
     """Checks a connection; `dashboard.connections` saves it.
 
     For an existing connection the password may stay empty, which keeps the stored
@@ -50,27 +50,6 @@ class ConnectionForm(ModelForm):
     username = fields.SourceNameField(label="User")
     password = fields.PasswordField(label="Password", required=False)
     tls = fields.TlsField(label="TLS", required=False)
-    sessions = fields.CountField(
-        label="Source sessions", maximum=32, help_text="At most, at any time."
-    )
-    pace = fields.SecondsField(
-        label="Pace", minimum=0, maximum=60, help_text="Seconds of rest between two batches."
-    )
-    statement_timeout = fields.SecondsField(
-        label="Statement limit",
-        minimum=1,
-        maximum=3600,
-        help_text="Seconds; the server ends a longer statement.",
-    )
-    lock_timeout = fields.SecondsField(
-        label="Lock limit",
-        minimum=0.1,
-        maximum=60,
-        help_text="Seconds to wait for a lock, at most.",
-    )
-    connect_timeout = fields.SecondsField(
-        label="Connect limit", minimum=1, maximum=30, help_text="Seconds to reach the server."
-    )
     owner = fields.TextField(label="Owner", max_length=120, required=False)
     environment = fields.TextField(label="Environment", max_length=40, required=False)
     tags = fields.TagsField(label="Tags", required=False, help_text="Separated by commas.")
@@ -144,9 +123,9 @@ class ConnectionForm(ModelForm):
             self.errors[key] = self.error_class([ValidationError(_unknown(key), code="unknown")])
         cleaned["tls"] = cleaned.get("tls") or fields.default_tls(cleaned.get("host", ""))
         for name in LIMITS:
-            if cleaned.get(name) is None and name not in self.errors:
-                # Emptied means the default; left out, by a page without the field, is kept.
-                kept = Options() if name in self.data else self.instance.limits
+            # Emptied means the default; left out, by a page without the field, is kept.
+            kept = Options() if name in self.data else self.instance.limits
+            if name not in self.errors and (name not in self.data or cleaned.get(name) is None):
                 cleaned[name] = getattr(kept, name)
         self._demand_password(cleaned)
         return cleaned

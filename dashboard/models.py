@@ -7,6 +7,7 @@ the snapshot, and the row keeps only counts.
 from __future__ import annotations
 
 import uuid
+from dataclasses import fields
 from typing import Any
 
 from django.conf import settings
@@ -109,7 +110,12 @@ class Run(models.Model):
     waiting_reason = models.CharField(max_length=200, blank=True)
     counts: models.JSONField[dict[str, int], dict[str, int]] = models.JSONField(default=dict)
     completeness: models.JSONField[dict[str, int], dict[str, int]] = models.JSONField(default=dict)
+    # What the source paid: a Load, and whether it is `exact`.
     load: models.JSONField[dict[str, Any], dict[str, Any]] = models.JSONField(default=dict)
+    # What was changed of the input's options since; the version that Temporal was told.
+    limits: models.JSONField[dict[str, Any], dict[str, Any]] = models.JSONField(default=dict)
+    limits_version = models.PositiveIntegerField(default=0)
+    limits_told = models.PositiveIntegerField(default=0)
     # The last picture, copied at the end: {done, in_flight, total, shards: [...]}.
     final: models.JSONField[dict[str, Any], dict[str, Any]] = models.JSONField(default=dict)
     error: models.JSONField[dict[str, str] | None, dict[str, str] | None] = models.JSONField(
@@ -140,6 +146,13 @@ class Run(models.Model):
     @property
     def workflow_id(self) -> str:
         return workflow_id(str(self.id))
+
+    @property
+    def options(self) -> Options:
+        """How the run is to use its source now; what this version does not know is left out."""
+        begun = self.input.get("source", {}).get("options", {})
+        known = {field.name for field in fields(Options)}
+        return Options(**{k: v for k, v in {**begun, **self.limits}.items() if k in known})
 
     @property
     def is_open(self) -> bool:

@@ -19,7 +19,7 @@ from django.db import IntegrityError, InterfaceError, OperationalError, transact
 from django.db.models import F, Value
 from django.db.models.functions import Coalesce
 
-from dashboard import abandoned, runs, story, temporal
+from dashboard import abandoned, limits, runs, story, temporal
 from dashboard.live import picture as pictures
 from dashboard.models import Connection, Run
 from dashboard.temporal import TemporalUnavailable
@@ -130,6 +130,8 @@ def _settle_unknown(run: Run) -> None:
 def _settle_open(run: Run, state: RunState) -> None:
     if run.status == Status.QUEUED:
         runs.confirm(run, state.started_at)
+    if run.limits_told < run.limits_version:
+        limits.pass_on(run)
     if run.cancel_requested_by and not state.cancel_requested:
         temporal.cancel_run(str(run.pk))
     elif state.cancel_requested and run.status != Status.CANCELLING:
@@ -170,7 +172,7 @@ def _completed(state: RunState) -> Ending:
             "counts": result.counts,
             "completeness": result.completeness,
             "manifest": result.manifest,
-            "load": asdict(result.load),
+            "load": {**asdict(result.load), "exact": result.load.lost == 0},
         },
     )
 
@@ -205,6 +207,7 @@ def end(run: Run, ending: Ending, state: RunState | None) -> None:
         error=ending.error,
         final=final,
         waiting_reason="",
+        **({"load": final["load"]} if "load" in final and "load" not in ending.fields else {}),
         started_at=Coalesce(F("started_at"), Value(started)),
         finished_at=(state.closed_at if state else None) or now,
         **ending.fields,

@@ -16,12 +16,13 @@ from django.db import IntegrityError, transaction
 
 from dashboard import audit, connections, story, temporal
 from dashboard.connections import ConnectionGone
+from dashboard.limits import StateForbids as StateForbids
 from dashboard.live import picture as pictures
 from dashboard.live.picture import Picture, Totals
 from dashboard.models import Connection, Run
 from dashboard.story import Line, iso
 from dashboard.temporal import TemporalUnavailable
-from extraction.connection import Options, Target
+from extraction.connection import Target
 from extraction.selection import Selection
 from workers.contract import CredentialRef, Memo, RunInput, Source
 
@@ -39,10 +40,6 @@ class RunConflict(Exception):
         super().__init__(
             f"{open_run.connection_name} has an open run already: {open_run.pk} ({open_run.status})."
         )
-
-
-class StateForbids(Exception):
-    """The state of the run does not allow this."""
 
 
 # --- start ------------------------------------------------------------------
@@ -164,7 +161,8 @@ def memo_of(run: Run) -> Memo:
 
 
 def input_of(run: Run) -> RunInput:
-    """The input as it was saved, so that a late start is the same start."""
+    """The input as it was saved, so that a late start is the same start, with the limits as
+    they were set since."""
     values = run.input
     source = values["source"]
     return RunInput(
@@ -174,7 +172,7 @@ def input_of(run: Run) -> RunInput:
             connection_name=source["connection_name"],
             target=Target(**source["target"]),
             credential=CredentialRef(**source["credential"]),
-            options=Options(**source["options"]),
+            options=run.options,
         ),
         selection=Selection(**values["selection"]),
         started_by=values["started_by"],
@@ -272,6 +270,8 @@ class RunDict(TypedDict):
     progress: Totals
     counts: dict[str, int]
     completeness: dict[str, int]
+    limits: dict[str, Any]
+    load: dict[str, Any]
     error: dict[str, str] | None
     started_by: str
     retry_of: str | None
@@ -299,6 +299,8 @@ def run_dict(run: Run, picture: Picture | None = None) -> RunDict:
         progress=seen.progress,
         counts=run.counts,
         completeness={scope: run.completeness.get(scope, 0) for scope in SCOPES},
+        limits={**asdict(run.options), "told": run.limits_told >= run.limits_version},
+        load=seen.load,
         error=run.error,
         started_by=run.started_by,
         retry_of=str(run.retry_of_id) if run.retry_of_id else None,

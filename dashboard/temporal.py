@@ -19,7 +19,13 @@ from temporalio.api.workflowservice.v1 import (
     DescribeWorkflowExecutionRequest,
     GetWorkflowExecutionHistoryRequest,
 )
-from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
+from temporalio.client import (
+    Client,
+    WorkflowFailureError,
+    WorkflowHandle,
+    WorkflowUpdateFailedError,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
+)
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
@@ -82,6 +88,29 @@ def start_run(run: contract.RunInput, memo: contract.Memo) -> None:
 def cancel_run(run_id: str) -> bool:
     """Ask the workflow to cancel. False: Temporal has no open workflow of that run."""
     return call(lambda client: _was_open(_handle(client, run_id).cancel(rpc_timeout=RPC_TIMEOUT)))
+
+
+def set_limits(run_id: str, limits: contract.Limits) -> bool:
+    """Tell the workflow; safe to repeat. False: Temporal has no open workflow of that run.
+
+    A worker has to answer for it, so with none alive this is TemporalUnavailable too.
+    """
+
+    async def tell(client: Client) -> None:
+        try:
+            await _handle(client, run_id).execute_update(
+                "set_limits",
+                limits,
+                id=f"limits-{limits.version}",
+                result_type=contract.Limits,
+                rpc_timeout=RPC_TIMEOUT,
+            )
+        except WorkflowUpdateRPCTimeoutOrCancelledError:
+            raise TemporalUnavailable("No worker answers for the run") from None
+        except WorkflowUpdateFailedError as refused:
+            raise TemporalUnavailable(f"The run refuses these limits: {refused.cause}") from None
+
+    return call(lambda client: _was_open(tell(client)))
 
 
 def terminate_run(run_id: str, reason: str) -> bool:

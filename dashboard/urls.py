@@ -18,6 +18,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("runs/<uuid:run_id>/", runs.show, name="run"),
     path("runs/<uuid:run_id>/fragment/", runs.show_fragment, name="run-fragment"),
     path("runs/<uuid:run_id>/cancel/", runs.cancel, name="run-cancel"),
+    path("runs/<uuid:run_id>/limits/", runs.change_limits, name="run-limits"),
     path("runs/<uuid:run_id>/again/", runs.again, name="run-again"),
     path("connections/", connections.index, name="connections"),
     path("connections/new/", connections.new, name="connection-new"),

@@ -6,14 +6,13 @@ from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
-import orjson
 from django.http import Http404, HttpRequest
 from ninja import Router, Status
-from ninja.errors import HttpError
 
 from dashboard import connections as verbs
 from dashboard.api import problems
 from dashboard.api.auth import by
+from dashboard.api.bodies import body_of, documented
 from dashboard.api.paging import Cursor, Limit, page
 from dashboard.api.schemas import (
     REFUSALS,
@@ -28,12 +27,6 @@ from dashboard.models import Connection
 from dashboard.story import iso
 
 router = Router(tags=["connections"])
-
-
-def _documented(schema: type[ConnectionIn] | type[CredentialIn], **changes: Any) -> dict[str, Any]:
-    """The forms check bodies, in their own words; this tells OpenAPI what they take."""
-    body = {**schema.model_json_schema(), **changes}
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": body}}}}
 
 
 @router.get(
@@ -52,11 +45,11 @@ def list_connections(request: HttpRequest, limit: Limit = 50, cursor: Cursor = "
     summary="Create a connection",
     response={201: ConnectionOut, **REFUSALS},
     auth=by("admin"),
-    openapi_extra=_documented(ConnectionIn),
+    openapi_extra=documented(ConnectionIn),
 )
 def create_connection(request: HttpRequest) -> Any:
     """Saves the password in Vault, then the connection. Needs the role admin."""
-    form = ConnectionForm.from_api(_body(request))
+    form = ConnectionForm.from_api(body_of(request))
     if not form.is_valid():
         raise problems.of_form(form.errors)
     return Status(201, shown(verbs.create(form, request.user)))
@@ -77,14 +70,14 @@ def get_connection(request: HttpRequest, connection_id: UUID) -> Any:
     summary="Change a connection",
     response={200: ConnectionOut, **REFUSALS},
     auth=by("admin"),
-    openapi_extra=_documented(ConnectionIn, required=[]),
+    openapi_extra=documented(ConnectionIn, required=[]),
 )
 def edit_connection(request: HttpRequest, connection_id: UUID) -> Any:
     """Send only what changes. Where the server or the username changes, the password must be sent
     again: the old one is never sent elsewhere. Needs the role admin.
     """
     connection = _fetch(connection_id)
-    form = ConnectionForm.from_api(_body(request), instance=connection)
+    form = ConnectionForm.from_api(body_of(request), instance=connection)
     if not form.is_valid():
         raise problems.of_form(form.errors)
     return shown(verbs.edit(connection, form, request.user))
@@ -109,12 +102,12 @@ def delete_connection(request: HttpRequest, connection_id: UUID) -> Any:
     summary="Rotate the credential",
     response={200: ConnectionOut, **REFUSALS},
     auth=by("admin"),
-    openapi_extra=_documented(CredentialIn),
+    openapi_extra=documented(CredentialIn),
 )
 def rotate_credential(request: HttpRequest, connection_id: UUID) -> Any:
     """Saves a new version of username and password, which later runs use. Needs the role admin."""
     connection = _fetch(connection_id)
-    body = _body(request)
+    body = body_of(request)
     unknown = [
         (key[:80], "This is not a field of a credential.") for key in body if key not in CREDENTIAL
     ]
@@ -148,17 +141,6 @@ def _fetch(connection_id: UUID) -> Connection:
     if found is None:
         raise Http404("There is no connection of that id.")
     return found
-
-
-def _body(request: HttpRequest) -> dict[str, Any]:
-    """The JSON object that was sent; 400 if it is none."""
-    try:
-        body = orjson.loads(request.body)
-    except orjson.JSONDecodeError:
-        raise HttpError(400, "The body is not valid JSON.") from None
-    if not isinstance(body, dict):
-        raise problems.Invalid(("", "The body must be a JSON object."))
-    return body
 
 
 def shown(connection: Connection) -> dict[str, Any]:

@@ -8,11 +8,14 @@ from uuid import UUID
 from django.http import Http404, HttpRequest
 from ninja import Query, Router, Status
 
+from dashboard import limits
 from dashboard import runs as verbs
 from dashboard.api import problems
 from dashboard.api.auth import by
+from dashboard.api.bodies import body_of, documented
 from dashboard.api.paging import Cursor, Limit, page
-from dashboard.api.schemas import REFUSALS, EventList, RunIn, RunList, RunOut
+from dashboard.api.schemas import REFUSALS, EventList, LimitsIn, RunIn, RunList, RunOut
+from dashboard.limit_fields import RunLimitsForm
 from dashboard.models import Connection, Run
 from dashboard.story import uuid_of
 from extraction.errors import InvalidSelection
@@ -74,6 +77,26 @@ def get_run(request: HttpRequest, run_id: UUID) -> Any:
 def cancel_run(request: HttpRequest, run_id: UUID) -> Any:
     """Ends the statements in the source, then the run; 409 if it has ended. Needs the role operator."""
     return Status(202, verbs.run_dict(verbs.cancel(fetch(run_id), request.user)))
+
+
+@router.patch(
+    "/runs/{uuid:run_id}/limits",
+    summary="Change the limits of an open run",
+    response={202: RunOut, **REFUSALS},
+    auth=by("operator"),
+    openapi_extra=documented(LimitsIn, required=[]),
+)
+def change_limits(request: HttpRequest, run_id: UUID) -> Any:
+    """Send only what changes. The run obeys within seconds: what is too much gives its session back
+    and goes on later. `limits.told` is false while Temporal or every worker is away; then it is told
+    later. 409 if the run has ended. Needs the role operator.
+    """
+    run = fetch(run_id)
+    form = RunLimitsForm(body_of(request), run.options)
+    if not form.is_valid():
+        raise problems.of_form(form.errors)
+    limits.change(run, form.cleaned_data, request.user)
+    return Status(202, verbs.run_dict(fetch(run_id)))
 
 
 @router.get(

@@ -111,6 +111,38 @@ class ProgressOut(Schema):
     eta_seconds: int | None
 
 
+class LimitsIn(Schema):
+    """Send only what changes."""
+
+    sessions: int
+    pace: float
+    statement_timeout: float
+    lock_timeout: float
+    hours: str
+    days: str
+    timezone: str
+
+
+class LimitsOut(LimitsIn):
+    """How the run uses its source. `told`: its workflow knows."""
+
+    connect_timeout: float
+    told: bool
+
+
+class LoadOut(Schema):
+    """What the source paid, so far or in the end. Of `lost` attempts only what was known at
+    their last sign; `exact` is said of the whole, once nothing can be added to it."""
+
+    sessions: int
+    statements: int
+    server_seconds: float
+    rows: int
+    bytes: int
+    lost: int
+    exact: bool
+
+
 class RunOut(Schema):
     id: str
     connection: RunConnection
@@ -120,6 +152,8 @@ class RunOut(Schema):
     progress: ProgressOut
     counts: dict[str, int]
     completeness: dict[str, int]
+    limits: LimitsOut
+    load: LoadOut
     error: dict[str, str] | None
     started_by: str
     retry_of: str | None

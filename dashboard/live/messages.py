@@ -69,4 +69,5 @@ def _side(picture: Picture) -> dict[str, Any]:
         "workers": picture.workers,
         "batches": picture.batches,
         "batches_done": picture.batches_done,
+        "load": picture.load,
     }

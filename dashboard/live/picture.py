@@ -7,7 +7,8 @@ so its picture never changes again and needs neither Redis nor Temporal.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from typing import Any, TypedDict
 
 from dashboard.live import rate, sources, verdict
@@ -15,7 +16,10 @@ from dashboard.live.board import Board, Source
 from dashboard.live.verdict import RowFacts, Tone, Verdict
 from dashboard.models import Run
 from dashboard.story import Line
-from workers.contract import Progress, ShardPlan
+from extraction.hours import InvalidHours
+from workers.contract import Load, Progress, ShardPlan
+
+NO_LOAD: dict[str, Any] = {**asdict(Load()), "exact": False}
 
 
 class Totals(TypedDict):
@@ -68,6 +72,8 @@ class Picture:
     completeness: dict[str, int] = field(default_factory=dict)
     # Patterns of include that match nothing.
     unmatched: list[str] = field(default_factory=list)
+    # What the source paid: a Load, and whether that is `exact`.
+    load: dict[str, Any] = field(default_factory=dict)
 
     def final(self) -> dict[str, Any]:
         """What the reconciler keeps on the row when the run ends."""
@@ -80,6 +86,7 @@ class Picture:
             "batches": self.batches,
             "shards": self.shards,
             "unmatched": self.unmatched,
+            "load": self.load,
         }
 
 
@@ -116,7 +123,15 @@ def _open(board: Board, now: float) -> Picture:
         batches=plan.batches if plan else None,
         batches_done=sum(s["batches"] if _finished(s) else s["batch"] for s in shards),
         unmatched=plan.unmatched if plan else [],
+        load=_load(board),
     )
+
+
+def _load(board: Board) -> dict[str, Any]:
+    """As far as the workers have told."""
+    records = board.records.values()
+    load = sum((record.load_before + record.load for record in records), Load())
+    return {**asdict(load), "exact": False}
 
 
 def _phase(board: Board) -> str:
@@ -205,7 +220,8 @@ def _verdict(board: Board, phase: str, now: float) -> Verdict:
         for shard, record in sorted(board.records.items())
         if shard >= 0
     ]
-    return verdict.of_run(row_facts(board.run, board.workers), special, shards, phase)
+    facts = row_facts(board.run, board.workers, now)
+    return verdict.of_run(facts, special, shards, phase)
 
 
 def _by_now(record: Progress, now: float) -> Verdict:
@@ -215,7 +231,7 @@ def _by_now(record: Progress, now: float) -> Verdict:
     return Verdict("finished", "", "ok") if all_proven and judged.word == "working" else judged
 
 
-def row_facts(run: Run, workers: int | None = None) -> RowFacts:
+def row_facts(run: Run, workers: int | None = None, now: float | None = None) -> RowFacts:
     unproven = run.completeness.get("denied", 0) + run.completeness.get("errored", 0)
     return RowFacts(
         status=run.status,
@@ -225,7 +241,19 @@ def row_facts(run: Run, workers: int | None = None) -> RowFacts:
         unproven=unproven,
         workers=workers,
         unmatched=run.final.get("unmatched", []),
+        closed=_closed(run, now) if now is not None and run.status == Run.Status.RUNNING else "",
     )
+
+
+def _closed(run: Run, now: float) -> str:
+    """By the clock of who draws; the workflow keeps to its own."""
+    options = run.options
+    if not options.hours:
+        return ""
+    try:
+        return options.allowed_hours().sentence(datetime.fromtimestamp(now, UTC))
+    except InvalidHours:
+        return ""
 
 
 def _ended(board: Board) -> Picture:
@@ -255,6 +283,7 @@ def _ended(board: Board) -> Picture:
         batches_done=sum(shard["batch"] for shard in shards),
         completeness=run.completeness,
         unmatched=run.final.get("unmatched", []),
+        load={**NO_LOAD, **(run.load or run.final.get("load", {}))},
     )
 
 

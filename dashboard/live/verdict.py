@@ -39,7 +39,8 @@ class Verdict:
 class RowFacts:
     """What the run's row says. `workers` is how many are alive, None when nobody knows.
 
-    `unmatched`: patterns of include that match nothing.
+    `unmatched`: patterns of include that match nothing. `closed` is until when the source
+    must not be read, if it must not: "until 22:00 (Europe/Berlin)".
     """
 
     status: str
@@ -49,6 +50,7 @@ class RowFacts:
     unproven: int = 0
     workers: int | None = None
     unmatched: Sequence[str] = ()
+    closed: str = ""
 
 
 def clock(at: float) -> str:
@@ -94,6 +96,8 @@ def of_run(
     """`special` holds the verdicts of the plan and finish phases, `shards` those begun."""
     if row.status in _FROM_STATUS:
         return _FROM_STATUS[row.status](row)
+    if row.closed and phase != "finish" and not _reads(special, shards):
+        return Verdict("waiting", f"outside the allowed hours {row.closed}", "hold")
     begun = dict(special) if phase != "extract" else {}
     if phase in begun and begun[phase].word != "finished":
         return _of_phase(begun[phase], phase, row)
@@ -102,6 +106,11 @@ def of_run(
     if phase == "finish":
         return Verdict("working", "the shards are read, the snapshot is being verified", "run")
     return _nothing_yet(row)
+
+
+def _reads(special: Mapping[str, Verdict], shards: Sequence[tuple[int, Verdict]]) -> bool:
+    verdicts = [*special.values(), *(verdict for _, verdict in shards)]
+    return any(verdict.word in ("working", "quiet") for verdict in verdicts)
 
 
 def _nothing_yet(row: RowFacts) -> Verdict:

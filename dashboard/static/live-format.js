@@ -22,6 +22,16 @@ export function seconds(value) {
   return `${value < 10 ? value.toFixed(1) : value.toFixed(0)}${NARROW}s`;
 }
 
+export function size(value) {
+  if (typeof value !== "number") return "–";
+  let amount = value, unit = "B";
+  for (const larger of ["kB", "MB", "GB", "TB"]) {
+    if (amount < 1000) break;
+    [amount, unit] = [amount / 1000, larger];
+  }
+  return `${amount.toFixed(unit === "B" ? 0 : 1)}${NARROW}${unit}`;
+}
+
 export const clock = (at) => new Date(at).toISOString().slice(11, 19);
 
 // Beside a status that says it ended, only why.

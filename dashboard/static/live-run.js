@@ -1,6 +1,6 @@
 // A run's page. What the socket said is kept, and drawn again over a fragment older than it.
 import { OPEN, bar, fragment, icon, put, structural, verdict } from "./live-dom.js";
-import { clock, duration, number, seconds, visible } from "./live-format.js";
+import { clock, duration, number, seconds, size, visible } from "./live-format.js";
 import { Road } from "./live-road.js";
 
 const LINES = 200;
@@ -94,7 +94,7 @@ export function runPage(root) {
     if (sorted.some(([, , tr], i) => tr !== rows[i])) body.append(...sorted.map(([, , tr]) => tr));
   }
 
-  function header({ progress, verdict: text, tone, phase: now, workers, batches, batches_done }) {
+  function header({ progress, verdict: text, tone, phase: now, workers, batches, batches_done, load }) {
     if (phase !== null && phase !== now) redraw();
     phase = now;
     const percent = progress.total ? Math.floor((100 * progress.done) / progress.total) : 0;
@@ -107,6 +107,7 @@ export function runPage(root) {
     put(state, "eta_note", progress.eta_seconds == null ? "not known yet" : "at this rate");
     put(state, "workers", String((workers || []).length));
     put(state, "workers_named", visible((workers || []).join(", ")) || "none at work");
+    if (load) receipt(load);
     put(root, "batches", `${number(batches_done)} of ${number(batches)} batches`);
     verdict(state.querySelector("[data-verdict-of]"), text, tone);
     bar(state.querySelector("svg.bar"), progress.done, progress.in_flight, progress.total);
@@ -115,6 +116,12 @@ export function runPage(root) {
       if (quarter >= 0) say(`${percent} percent of ${progress.total} relations.`);
       quarter = Math.floor(percent / 25);
     }
+  }
+
+  function receipt(load) {
+    for (const name of ["sessions", "statements", "rows"]) put(root, `load_${name}`, number(load[name]));
+    put(root, "load_time", seconds(load.server_seconds));
+    put(root, "load_bytes", size(load.bytes));
   }
 
   function row(shard) {

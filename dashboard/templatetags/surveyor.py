@@ -144,6 +144,16 @@ def exact(value: object) -> str:
 
 
 @register.filter
+def hours(limits: object) -> str:
+    """When the source may be read: 22:00-06:00, mon-fri (Europe/Berlin)."""
+    values = limits if isinstance(limits, dict) else vars(limits)
+    if not values.get("hours"):
+        return "always"
+    days = f", {values['days']}" if values.get("days") else ""
+    return f"{values['hours']}{days} ({values.get('timezone') or 'UTC'})"
+
+
+@register.filter
 def size(value: object) -> str:
     """Bytes with a decimal unit: 24700000 → 24.7 MB."""
     if not isinstance(value, int | float):
@@ -238,9 +248,9 @@ def widget(field: BoundField, extra: str = "") -> SafeString:
 
 
 @register.filter
-def lost(field: BoundField) -> bool:
+def lost(field: BoundField | None) -> bool:
     """Was something typed here that the page, drawn again, does not hold?"""
-    return field.widget_type == "password" and bool(field.data)
+    return isinstance(field, BoundField) and field.widget_type == "password" and bool(field.data)
 
 
 @register.filter

@@ -14,7 +14,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_GET, require_http_methods
 
 from dashboard import connections as verbs
-from dashboard import runs
+from dashboard import limits, runs
 from dashboard.access import SignedInRequest, require
 from dashboard.forms import ConnectionForm, CredentialForm
 from dashboard.models import Connection, Run
@@ -81,11 +81,13 @@ def edit(request: SignedInRequest, connection_id: UUID) -> HttpResponse:
         return _form(request, form, connection)
     if not form.is_valid():
         return _form(request, form, connection, status=422)
+    before = connection.limits
     try:
-        verbs.edit(connection, form, request.user)
+        changed = verbs.edit(connection, form, request.user)
     except REFUSED as refused:
         return _form(request, form, connection, status=refused.status, notice=str(refused))
-    messages.success(request, "Saved. The next run uses it.")
+    told = limits.sentence(open_run(changed)) if changed.limits != before else ""
+    messages.success(request, f"Saved. {told or 'The next run uses it.'}")
     return redirect("connection", connection_id)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from django.utils import timezone
@@ -127,6 +127,7 @@ class RunView(RunRow):
     beat: float | None = None
     advance: float | None = None
     workers: list[str] = field(default_factory=list)
+    load: dict[str, Any] = field(default_factory=dict)
 
     @property
     def may_cancel(self) -> bool:
@@ -138,7 +139,7 @@ class RunView(RunRow):
 
     @property
     def options(self) -> dict[str, Any]:
-        return dict(self._source().get("options", {}))
+        return asdict(self.run.options)
 
     @property
     def selection(self) -> dict[str, Any]:
@@ -167,7 +168,7 @@ class RunView(RunRow):
 
     @property
     def per_thousand(self) -> float | None:
-        statements, relations = self.run.load.get("statements"), self.bar.done
+        statements, relations = self.load.get("statements"), self.bar.done
         return 1000 * statements / relations if statements and relations else None
 
     def _source(self) -> dict[str, Any]:
@@ -195,6 +196,7 @@ def run_view(run: Run, picture: Picture) -> RunView:
         beat=_seconds(picture.beat_age_ms),
         advance=_seconds(picture.advance_age_ms),
         workers=picture.workers,
+        load=picture.load,
     )
 
 

@@ -13,9 +13,11 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from dashboard import limits
 from dashboard import runs as verbs
 from dashboard.access import SignedInRequest, require
 from dashboard.connections import ConnectionGone
+from dashboard.limit_fields import OF_A_RUN, RunLimitsForm
 from dashboard.live import picture as pictures
 from dashboard.models import Connection, Run
 from dashboard.templatetags.surveyor import TONES
@@ -72,6 +74,26 @@ def cancel(request: SignedInRequest, run_id: UUID) -> HttpResponse:
         return render(request, "runs/run.html", page, status=409)
     except TemporalUnavailable:
         return errors.unavailable(request, "Temporal does not answer, so nothing was cancelled.")
+    return redirect("run", run_id)
+
+
+@require_http_methods(["GET", "POST"])
+@never_cache
+@require("operator")
+def change_limits(request: SignedInRequest, run_id: UUID) -> HttpResponse:
+    run = _run(run_id)
+    typed = request.POST.dict() if request.method == "POST" else None
+    form = RunLimitsForm(typed and {k: typed[k] for k in OF_A_RUN if k in typed}, run.options)
+    if request.method == "GET" and run.is_open:
+        return render(request, "runs/limits.html", {"run": run, "form": form})
+    if run.is_open and not form.is_valid():
+        return render(request, "runs/limits.html", {"run": run, "form": form}, status=422)
+    try:
+        changed = limits.change(run, form.cleaned_data if run.is_open else {}, request.user)
+    except limits.StateForbids as forbidden:
+        page = {**_page(_run(run_id)), "conflict": str(forbidden)}
+        return render(request, "runs/run.html", page, status=409)
+    messages.success(request, f"Saved. {limits.sentence(changed)}")
     return redirect("run", run_id)
 
 

@@ -313,6 +313,14 @@ def test_a_run_has_the_whole_contract(viewer, source):
         },
         "counts": {},
         "completeness": {"complete": 0, "denied": 0, "errored": 0, "filtered": 0},
+        "limits": {
+            **{"sessions": 3, "pace": 0.0, "statement_timeout": 60.0, "lock_timeout": 2.0},
+            **{"connect_timeout": 5.0, "hours": "", "days": "", "timezone": "UTC", "told": True},
+        },
+        "load": {
+            **{"sessions": 0, "statements": 0, "server_seconds": 0.0, "rows": 0, "bytes": 0},
+            **{"lost": 0, "exact": False},
+        },
         "error": error,
         "started_by": "alice",
         "retry_of": None,
@@ -390,7 +398,7 @@ def test_the_openapi_page_names_every_refusal(viewer):
         for path, methods in page["paths"].items()
         for method, operation in methods.items()
     ]
-    assert len(operations) == 15
+    assert len(operations) == 16
     for path, method, operation in operations:
         assert {"401", "403", "404", "409", "422"} <= operation["responses"].keys(), (path, method)
         assert operation["security"]

@@ -191,6 +191,9 @@ def test_a_valid_form_gives_a_target_and_limits():
         "statement_timeout": 60.0,
         "lock_timeout": 2.0,
         "connect_timeout": 5.0,
+        "hours": "",
+        "days": "",
+        "timezone": "UTC",
     }
     saved = bound.save(commit=False)
     assert (saved.tags, saved.owner, saved.options) == (["pii", "hr"], "team", bound.limits)
@@ -297,6 +300,9 @@ def test_a_patch_keeps_what_it_leaves_out(stored):
         "statement_timeout": 30.0,
         "lock_timeout": 1.0,
         "connect_timeout": 5.0,
+        "hours": "",
+        "days": "",
+        "timezone": "UTC",
     }
 
 

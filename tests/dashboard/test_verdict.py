@@ -86,6 +86,19 @@ def test_a_run_by_its_row(row, expected):
     assert str(run(row=row, phase="plan")) == expected
 
 
+def test_outside_the_allowed_hours_the_run_waits_for_them_and_says_until_when():
+    closed = RowFacts("running", closed="until 22:00 (Europe/Berlin)")
+    waits = "waiting: outside the allowed hours until 22:00 (Europe/Berlin)"
+    back = shard(state="waiting", reason="its session was given back")
+    assert str(run(row=closed, phase="plan")) == waits
+    assert str(run(back, back, row=closed)) == waits
+    # Nobody goes on with what a lost worker held before the hours begin.
+    assert str(run(shard(beat_at=NOW - 60), row=closed)) == waits
+    # What is being stopped still reads, and verifying needs no source.
+    assert run(shard(), back, row=closed).word == "working"
+    assert run(row=closed, phase="finish", finish=shard()).word == "working"
+
+
 def test_trouble_speaks_first_and_says_that_the_others_go_on():
     lost = run(shard(), shard(beat_at=NOW - 11), shard())
     assert lost.word == "lost" and lost.tone == "bad"
