@@ -115,8 +115,9 @@ class Attempt:
         self.beater.beat()
         beats = asyncio.create_task(self.beater.run())
         try:
-            if self.lost_worker:
+            if self.lost_worker and self.earlier:
                 await asyncio.sleep(SETTLE)
+                self.meter.hear(await self.needs.publisher.last(self.earlier))
             return await self._work(work)
         except asyncio.CancelledError:
             details = activity.cancellation_details()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from dataclasses import replace
 
 from extraction.connection import Session
@@ -15,8 +16,8 @@ from workers.contract import Before, Load, Progress
 class Meter:
     """Counts one attempt, on top of those before it. Thread-safe.
 
-    Of an attempt that ended without a word its last beat is known, and what it had
-    written into the ledger by then or after: what came later is not.
+    Of an attempt that ended without a word the last of its beats, of what it published and
+    of its entries in the ledger is known: what came later is not.
     """
 
     def __init__(self, number: int, before: Before, earlier: Progress | None) -> None:
@@ -25,7 +26,8 @@ class Meter:
         self._lock = threading.Lock()
         self._past = Load()
         self._session: Session | None = None
-        self.before = self._load_before(Load())
+        self._known = Load()
+        self.before = self._load_before()
 
     def spent(self) -> Load:
         """By this attempt."""
@@ -49,20 +51,29 @@ class Meter:
             self._past += session.load
             self._session = None
 
+    def hear(self, published: Progress | None) -> None:
+        """What the last attempt published, which may be newer than its last beat."""
+        if self._silent and published:
+            self._known = _more(self._known, published.load)
+            self.before = self._load_before()
+
     def ask_ledger(self, storage: Storage, run_id: str, shard: int) -> None:
         """What the last attempt wrote after its last beat. Reads its entries; not on the loop."""
         if self._silent and self._earlier and shard >= 0:
-            try:
+            with suppress(StorageFailed):
                 proven = load_of(storage, run_id, shard, self._earlier.attempt)
-            except StorageFailed:
-                return
-            self.before = self._load_before(proven)
+                self._known = _more(self._known, proven)
+            self.before = self._load_before()
 
-    def _load_before(self, proven: Load) -> Load:
+    def _load_before(self) -> Load:
         earlier, load = self._earlier, self._before.load
         silent = self._number - 1 - self._before.attempts
         if earlier:
-            spent = max(earlier.load, proven, key=lambda load: load.statements)
+            spent = _more(earlier.load, self._known)
             load = earlier.load_before + spent
             silent = self._number - 1 - earlier.attempt + self._silent
         return replace(load, lost=load.lost + silent)
+
+
+def _more(one: Load, other: Load) -> Load:
+    return max(one, other, key=lambda load: load.statements)

@@ -174,6 +174,14 @@ def read_cut_sync(redis: redis_sync.Redis, run_id: str) -> Cut:
         return _cut(*pipe.execute())
 
 
+async def read_record(redis: redis_async.Redis, record: Progress) -> Progress | None:
+    """The newest record of the same attempt. Raises RedisError."""
+    name = f"{record.shard}:{record.attempt}"
+    call = cast(Awaitable[bytes | None], redis.hget(state_key(record.run_id), name))
+    entry = await call
+    return _read(decode_progress, {b"d": entry}) if entry else None
+
+
 def read_events_sync(redis: redis_sync.Redis, run_id: str) -> list[tuple[int, Event]]:
     """Every line Redis still holds of a run's story, oldest first. Raises RedisError."""
     return _events(cast(list[Any], redis.xrange(events_key(run_id))))

@@ -12,7 +12,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from workers.contract import Event, Frame, PlanRecord, Progress
-from workers.progress import CALL_BUDGET, write
+from workers.progress import CALL_BUDGET, read_record, write
 
 PAUSE = 0.1  # at most ten writes a second and process
 RETRY_PAUSE = 1.0
@@ -53,6 +53,14 @@ class Publisher:
     def _append(self, frame: Frame) -> None:
         self._frames.append(frame)
         self._changed.set()
+
+    async def last(self, record: Progress) -> Progress | None:
+        """What was published last of the attempt that made this record; None without Redis."""
+        try:
+            async with asyncio.timeout(CALL_BUDGET):
+                return await read_record(self._redis, record)
+        except (RedisError, OSError, TimeoutError):
+            return None
 
     async def run(self) -> None:
         """Write until cancelled."""

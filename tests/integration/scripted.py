@@ -73,6 +73,11 @@ async def sweep(inputs: contract.SweepInput) -> None:
     return None
 
 
+@activity.defn(name="tell")
+async def tell(inputs: contract.TellInput) -> None:
+    return None
+
+
 @activity.defn(name="check")
 async def check(inputs: contract.CheckInput) -> contract.CheckResult:
     steps = [contract.CheckStep("resolve", True, inputs.source.target.host)]
@@ -110,7 +115,7 @@ class ScriptedWorker:
             client,
             task_queue=contract.TASK_QUEUE,
             workflows=[ExtractRun, CheckConnection],
-            activities=[plan, extract_shard, finish, sweep, check],
+            activities=[plan, extract_shard, finish, sweep, tell, check],
             workflow_runner=UnsandboxedWorkflowRunner(),
             # A cancel arrives with the answer to a heartbeat.
             max_heartbeat_throttle_interval=timedelta(seconds=0.2),

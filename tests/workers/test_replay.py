@@ -32,6 +32,7 @@ def test_every_way_is_saved() -> None:
     assert {path.stem for path in HISTORIES} >= {
         *("run-succeeded", "run-cancelled", "run-failed", "run-retried", "run-budget-changed"),
         *("check-good", "check-bad", "run-cancelled-too-late"),
+        *("run-limits-changed", "run-hours-closed"),
     }
 
 
