@@ -21,9 +21,9 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from bench.canary import demo_target
 from bench.chaos import name_of, records
 from bench.instance import Instance, instance
-from bench.canary import demo_target
 from bench.scale import server_log
 from dashboard.local import warehouse
 

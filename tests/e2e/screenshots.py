@@ -56,6 +56,12 @@ def _shoot_run(pages: dict[tuple[int, str], Page], target: Path) -> None:
         expect(figure).to_have_text(SHOT_AT, timeout=120_000)
         _shoot(page, target, "run", f"{width}-{scheme}")
     for (width, scheme), page in pages.items():
+        page.get_by_role("link", name="Change them").click()
+        page.get_by_label("Source sessions").fill("0")
+        page.get_by_role("button", name="Save").click()
+        _shoot(page, target, "run-limits", f"{width}-{scheme}")
+        page.get_by_role("link", name="Leave it").click()
+    for (width, scheme), page in pages.items():
         status = page.locator("surveyor-run .state-line [data-f=status]")
         expect(status).to_have_text("Succeeded", timeout=120_000)
         expect(page.get_by_role("heading", name="What was read")).to_be_visible()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 import time
 from dataclasses import replace
@@ -125,6 +126,7 @@ async def test_cancel_ends_the_statement_and_leaves_no_manifest(
         return any(waits == "Lock" for *_, waits in sessions(postgres, run.run_id))
 
     await until(waiting)
+    held = {pid for pid, *_ in sessions(postgres, run.run_id)}
     cancelled = time.monotonic()
     await run.handle.cancel()
     await until(lambda: not sessions(postgres, run.run_id), limit=5)
@@ -136,6 +138,13 @@ async def test_cancel_ends_the_statement_and_leaves_no_manifest(
     left = cast.storage.local_path(f"snapshots/{run.run_id}").rglob(".*")
     assert list(left) == []
     await run.until_code("cancelled", limit=3)
+    # The story is the receipt: which sessions were ended, and how long that took.
+    said = [e.message for _, e in (await run.cut()).events if e.code == "session_closed"]
+    closed = [
+        re.fullmatch(r"Session (\d+) of shard \d+ is closed .*, (.*) s after .*", x) for x in said
+    ]
+    assert held <= {int(found[1]) for found in closed if found}
+    assert all(found and float(found[2]) < 3 for found in closed)
 
 
 async def test_a_source_that_fails_is_retried_in_sight_until_it_works(
