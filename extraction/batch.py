@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Self
 
 import pyarrow as pa
 
 from extraction.connection import (
+    Broken,
     Item,
     Oversized,
     Per,
@@ -157,6 +158,8 @@ class BatchReader:
     ) -> list[pa.Table]:
         """Halve what is too much, and what the server cannot answer until the one broken
         object is found."""
+        if isinstance(error, Broken) and len(items) > 1:
+            return self._without(error.names, kind, items, halve)
         if isinstance(error, SourceLocked):
             self._one_object(error, kind, items)
             if len(items) == 1:
@@ -169,6 +172,18 @@ class BatchReader:
         self._session.begin()
         half = len(items) // 2
         return [*self._part(kind, items[:half], halve), *self._part(kind, items[half:], halve)]
+
+    def _without(
+        self, names: Collection[tuple[str, str]], kind: str, items: Sequence[Item], halve: bool
+    ) -> list[pa.Table]:
+        """The broken ones one by one, the rest together."""
+        self._session.begin()
+        broken = [item for item in items if (item.schema, item.name) in names]
+        if len(self._session.present(self._per, broken)) < len(broken) and not halve:
+            raise SourceMoved
+        alone = [table for item in broken for table in self._single(kind, item)]
+        rest = [item for item in items if (item.schema, item.name) not in names]
+        return alone + (self._part(kind, rest, halve) if rest else [])
 
     def _one_object(self, error: SourceLocked, kind: str, items: Sequence[Item]) -> None:
         """Raises when not one object is locked, but what all of them are read from."""

@@ -10,12 +10,13 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, Self, cast
 
 from extraction.address import AddressPolicy as AddressPolicy
 from extraction.address import resolve
+from extraction.errors import StatementFailed
 from extraction.hours import AllowedHours
 from extraction.hours import parse as parse_hours
 
@@ -76,7 +77,11 @@ class Dialect:
     module: str
 
 
-DIALECTS = {"postgresql": Dialect("PostgreSQL", 5432, "extraction.sources.postgresql")}
+DIALECTS = {
+    "postgresql": Dialect("PostgreSQL", 5432, "extraction.sources.postgresql"),
+    "mysql": Dialect("MySQL", 3306, "extraction.sources.mysql"),
+    "mariadb": Dialect("MariaDB", 3306, "extraction.sources.mysql"),
+}
 
 
 class Stopped(Exception):
@@ -89,6 +94,14 @@ class Oversized(Exception):
 
 class SourceMoved(Exception):
     """The catalogue changed while it was read."""
+
+
+class Broken(StatementFailed):
+    """The source says nothing of these, by schema and name, and lists them all the same."""
+
+    def __init__(self, names: Collection[tuple[str, str]], reason: str) -> None:
+        super().__init__(reason)
+        self.names = frozenset(names)
 
 
 @dataclass(frozen=True)
