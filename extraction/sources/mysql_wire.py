@@ -25,6 +25,7 @@ class Answer(MySQLResult):
 
     oversized = False
     rows: Any
+    connection: Any
 
     def _read_rowdata_packet(self) -> None:
         connection: Any = self.connection
