@@ -103,10 +103,24 @@ class BatchReader:
             self._drop_ahead()
         if stopped is not None:
             raise stopped  # outside, for its context tells what ended it
+        self._expect_still(kinds, present, halve)
         parts = [part for future in written if (part := future.result()) is not None]
         self._record.parts.extend(sorted(parts, key=lambda part: kinds.index(part.kind)))
         self._session.end()
         return self._record
+
+    def _expect_still(self, kinds: Sequence[str], items: Sequence[Item], halve: bool) -> None:
+        """What changes whenever it is read is named, in the kinds that may not fit together."""
+        moved = self._session.moved(self._per, items) if items else []
+        if moved and not halve:
+            raise SourceMoved
+        for kind in kinds if moved else ():
+            known = {(e.schema, e.name) for e in self._record.errored if e.kind == kind}
+            self._record.errored.extend(
+                Errored(kind, item.schema, item.name, "It changed whenever it was read.")
+                for item in moved
+                if kind != "relations" and (item.schema, item.name) not in known
+            )
 
     def _all(
         self, kinds: Sequence[str], items: Sequence[Item], halve: bool

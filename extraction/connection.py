@@ -200,6 +200,10 @@ class Session(Protocol):
         Raises SourceMoved when what was read does not belong together.
         """
 
+    def moved(self, per: Per, items: Sequence[Item]) -> list[Item]:
+        """Those that changed since they were found present, as far as the source tells. Asked
+        when all kinds of a batch are read."""
+
     def unseen(self, kinds: Sequence[str]) -> list[Unseen]:
         """What the source hides without refusing it, as far as its rights tell. Asked once,
         after the inventory; nothing where all that exists is always listed."""

@@ -213,6 +213,9 @@ class MySQLSession(BaseSession):
     def build(self, kind: str, items: Sequence[Item], received: Any) -> pa.Table:
         return self._reader.build(kind, items, received)
 
+    def moved(self, per: Per, items: Sequence[Item]) -> list[Item]:
+        return self._reader.moved(items) if per == "relations" else []
+
     def end(self) -> None:
         """No transaction is held: only what was read together is forgotten."""
         self._reader.forget()
@@ -251,7 +254,13 @@ class MySQLSession(BaseSession):
         """One statement of ours, without parameters, under the session's limits."""
         return list(self._ask(statement))
 
-    def _ask(self, statement: str, values: Sequence[object] = (), most: int | None = None) -> Rows:
+    def _ask(
+        self,
+        statement: str,
+        values: Sequence[object] = (),
+        most: int | None = None,
+        heed: bool = False,
+    ) -> Rows:
         with self._running():
             self._statements += 1
             started = time.monotonic()
@@ -260,7 +269,7 @@ class MySQLSession(BaseSession):
         # An interrupted expression may have a value all the same.
         if self._stopping.is_set():
             raise Stopped
-        if time.monotonic() - started > self._timeout + GRACE:
+        if time.monotonic() - started >= self._timeout:
             raise SourceTimeout
         found: Rows = answer.rows or []
         self._rows += len(found)
@@ -268,7 +277,7 @@ class MySQLSession(BaseSession):
             if most is None:
                 raise StatementFailed("The database says more of one object than can be read.")
             raise Oversized
-        if answer.warning_count and statement.startswith("SELECT"):
+        if answer.warning_count and heed:
             self._heed()
         return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
@@ -13,6 +14,7 @@ from extraction.connection import Broken, Item, Per, SourceMoved
 from extraction.sources import mysql_keys as keys
 from extraction.sources import mysql_rows as rows
 from extraction.sources import mysql_sql as sql
+from extraction.sources.mysql_errors import printable
 from extraction.sources.mysql_rows import Rows
 from extraction.sources.mysql_wire import Row
 from extraction.sources.session import in_order
@@ -20,7 +22,10 @@ from extraction.tables import table_of
 
 # A batch that answers with more is halved, so that memory stays bounded.
 LARGEST_READ = 32 * 2**20
-NO_COLUMNS = (
+# Longer than a table is missing while ALTER puts another in its place.
+SWAP = 0.25
+NO_COLUMNS = "The server lists it and did not open it when its columns were read."
+NO_COLUMNS_OF_VIEW = (
     "Its columns are not listed: the view names something that does not exist, or its definer "
     "has no right to it."
 )
@@ -30,8 +35,13 @@ _NO_RELATIONS = {"SEQUENCE", "TEMPORARY", "TEMPORARY SEQUENCE", "SYSTEM VIEW"}
 
 class Ask(Protocol):
     def __call__(
-        self, statement: str, values: Sequence[object] = (), most: int | None = None
-    ) -> Rows: ...
+        self,
+        statement: str,
+        values: Sequence[object] = (),
+        most: int | None = None,
+        heed: bool = False,
+    ) -> Rows:
+        """With `heed` a warning that something could not be opened is an error."""
 
 
 class Reader:
@@ -45,6 +55,7 @@ class Reader:
         self.types = rows.Types()
         self._listed: Rows | None = None
         self._tables: dict[tuple[str | None, ...], Row] = {}
+        self._stamps: dict[tuple[str | None, ...], Row] = {}
         self._shared: dict[str, tuple[Sequence[Item], Rows]] = {}
 
     def forget(self) -> None:
@@ -57,8 +68,16 @@ class Reader:
         return _items(self._ask(sql.inventory(per, self._mariadb)), per)
 
     def _all_tables(self) -> Rows:
+        """MariaDB lists files: a table that ALTER puts in place of another is missing for
+        some milliseconds. So it is asked twice, some time apart."""
         if self._listed is None:
             self._listed = self._ask(sql.inventory("relations", self._mariadb))
+            if self._mariadb:
+                time.sleep(SWAP)
+                known = {row[:2] for row in self._listed}
+                missed = [r for r in self._ask(sql.listing()) if r[:2] not in known]
+                items = [Item(*_names(row), 0) for row in missed]
+                self._listed = [*self._listed, *self._read(self._sql.names(items), items)]
         return self._listed
 
     def schemas_with_views(self) -> set[str]:
@@ -84,32 +103,52 @@ class Reader:
             found = self._read(self._sql.schemas(items), items)
         elif per == "routines":
             found = self._read(self._sql.routine_names(items), items)
-        elif per == "sequences":
-            found = self._read(self._sql.names(items), items)
         else:
-            found = self._read(self._sql.tables(items), items)
-            self._tables |= {row[:2]: row for row in found}
+            found = self._present_tables(items)
         there = _items((row for row in found if _is(row, per)), per)
         return [item for item in there if (item.schema, item.name, item.id) in planned]
 
+    def _present_tables(self, items: Sequence[Item]) -> Rows:
+        found = list(self._read(self._sql.tables(items), items))
+        missing = _missing(items, found)
+        if missing and self._mariadb:
+            time.sleep(SWAP)
+            found += self._read(self._sql.tables(missing), missing)
+        rows_of = {row[:2]: row for row in found}
+        self._tables |= rows_of
+        if rows_of.keys() >= self._stamps.keys():
+            self._stamps = {}  # another batch, or the same from its beginning
+        self._stamps = {name: _stamp(row) for name, row in rows_of.items()} | self._stamps
+        return found
+
+    def moved(self, items: Sequence[Item]) -> list[Item]:
+        """Tables that were dropped or altered since the batch began: there is no transaction
+        to read a catalogue in."""
+        now = {row[:2]: _stamp(row) for row in self._read(self._sql.tables(items), items)}
+        return [
+            i for i in items if now.get((i.schema, i.name)) != self._stamps.get((i.schema, i.name))
+        ]
+
     def receive(self, kind: str, items: Sequence[Item]) -> Any:
+        if KINDS[kind].per == "relation":
+            self._refuse_broken(items)
         if kind == "relations":
             return self._relations(items)
         if kind == "columns":
             found = self._read(self._sql.columns(items), items)
             # MariaDB's JSON is a longtext with a check.
             texts = self._mariadb and any(row[4] == "longtext" for row in found)
-            return found, self._of("checks", items) if texts else []
+            views = {row[:2] for row in self._known(items) if row[2] == "VIEW"}
+            return found, self._of("checks", items) if texts else [], views
         if kind == "indexes":
             return self._of("index_parts", items)
         if kind == "constraints":
-            foreign = self._read(self._sql.foreign_keys(items), items)
+            foreign = self._read(self._sql.foreign_keys(items), items, heed=True)
             return self._of("index_parts", items), foreign, self._of("checks", items)
         if kind == "statistics":
-            left = {row[:2] for row in self._read(self._sql.names(items), items)}
-            return left, list(self._known(items))
+            return self._known(items)
         if kind == "triggers":
-            return self._read(self._sql.triggers(items), items)
+            return self._read(self._sql.triggers(items), items, heed=True)
         return self._of_schemas(kind, items)
 
     def _of_schemas(self, kind: str, items: Sequence[Item]) -> Any:
@@ -124,6 +163,12 @@ class Reader:
             types = self._read(self._sql.sequence_types(items), items)
             return self._read(self._sql.sequences(items), items), types
         return []
+
+    def _refuse_broken(self, items: Sequence[Item]) -> None:
+        """A table that the server cannot open has no engine, and the reason for a comment."""
+        broken = [row for row in self._known(items) if row[2] != "VIEW" and row[7] is None]
+        if broken:
+            raise Broken({_names(row) for row in broken}, printable(broken[0][4] or ""))
 
     def _relations(self, items: Sequence[Item]) -> tuple[Rows, Rows, set[Any]]:
         tables = self._known(items)
@@ -140,20 +185,18 @@ class Reader:
                 raise Broken(silent, NO_TEXT)
             made = rows.relations(tables, views)
         elif kind == "columns":
-            silent = _asked(items) - {row[:2] for row in received[0]}
+            found, checks, views = received
+            silent = _missing(items, found)
             if silent:
-                raise Broken(silent, NO_COLUMNS)
-            found, checks = received
+                only_views = all((i.schema, i.name) in views for i in silent)
+                reason = NO_COLUMNS_OF_VIEW if only_views else NO_COLUMNS
+                raise Broken([(i.schema, i.name) for i in silent], reason)
             made = rows.columns(found, checks, self.types, self._mariadb)
         elif kind == "indexes":
             made = keys.indexes(keys.indexes_of(received), self._mariadb)
         elif kind == "constraints":
             parts, foreign, checks = received
             made = keys.constraints(keys.indexes_of(parts), foreign, checks, self._mariadb)
-        elif kind == "statistics":
-            if not _asked(items) <= received[0]:
-                raise SourceMoved
-            made = rows.statistics(received[1])
         elif kind in _SIMPLE:
             made = _SIMPLE[kind](received)
         elif kind in _PAIRS:
@@ -176,21 +219,24 @@ class Reader:
         known = self._shared.get(what)
         if known is not None and known[0] is items:
             return known[1]
-        found = self._read(getattr(self._sql, what)(items), items)
+        found = self._read(getattr(self._sql, what)(items), items, heed=True)
         self._shared[what] = (items, found)
         return found
 
-    def _read(self, statements: Iterable[sql.Bound], items: Sequence[Item]) -> Rows:
+    def _read(
+        self, statements: Iterable[sql.Bound], items: Sequence[Item], heed: bool = False
+    ) -> Rows:
         """The rows of these items alone: comparisons in the server ignore case."""
         asked = _asked(items)
         most = LARGEST_READ if len(asked) > 1 else None
         found: list[Row] = []
         for statement, values in statements:
-            found += [row for row in self._ask(statement, values, most) if row[:2] in asked]
+            found += [row for row in self._ask(statement, values, most, heed) if row[:2] in asked]
         return found
 
 
 _SIMPLE: dict[str, Callable[[Rows], rows.Columns]] = {
+    "statistics": rows.statistics,
     "schemas": rows.schemas,
     "triggers": rows.triggers,
 }
@@ -202,6 +248,16 @@ _PAIRS: dict[str, Callable[[Rows, Rows], rows.Columns]] = {
 
 def _asked(items: Sequence[Item]) -> set[Any]:
     return {(item.schema, item.name) for item in items}
+
+
+def _missing(items: Sequence[Item], found: Rows) -> list[Item]:
+    left = {row[:2] for row in found}
+    return [item for item in items if (item.schema, item.name) not in left]
+
+
+def _stamp(row: Row) -> Row:
+    """Changes with every ALTER: the type, and when the table was made."""
+    return row[2], row[8]
 
 
 def _names(row: Row) -> tuple[str, str]:

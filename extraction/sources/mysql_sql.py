@@ -63,7 +63,7 @@ COUNTERS = {True: "INNODB_SYS_TABLES", False: "INNODB_TABLES"}
 
 TABLE_COLUMNS = (
     "TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE, CREATE_OPTIONS, TABLE_COMMENT, TABLE_ROWS, "
-    "DATA_LENGTH + INDEX_LENGTH"
+    "DATA_LENGTH + INDEX_LENGTH, ENGINE, CREATE_TIME"
 )
 
 
@@ -87,6 +87,14 @@ def inventory(per: Per, mariadb: bool) -> str:
         )
     return (
         "SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE FROM information_schema.TABLES "
+        f"WHERE {_user('TABLE_SCHEMA')}"
+    )
+
+
+def listing() -> str:
+    """Names alone: no table is opened for them."""
+    return (
+        "SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES "
         f"WHERE {_user('TABLE_SCHEMA')}"
     )
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Self
 
-from extraction.connection import Item, Load, Options, Stopped, Unseen
+from extraction.connection import Item, Load, Options, Per, Stopped, Unseen
 from extraction.errors import SourceUnreachable, SurveyorError
 
 CANCEL_FOR = 10.0
@@ -102,6 +102,10 @@ class BaseSession(ABC):
 
     @abstractmethod
     def end(self) -> None: ...
+
+    def moved(self, per: Per, items: Sequence[Item]) -> list[Item]:
+        """A transaction shows one state, where the source has it."""
+        return []
 
     def remedy(self, of: str) -> str:
         """What the owner of the source can do so that `of`, a kind, is no longer refused."""
