@@ -40,13 +40,13 @@ from extraction.errors import (
 )
 from extraction.sources import mysql_sql as sql
 from extraction.sources.mysql_errors import LOCKED, PROTOCOL, of_statement, printable, unreadable
-from extraction.sources.mysql_grants import Rights, account, parsed
+from extraction.sources.mysql_grants import Rights, account, parsed, pattern
 from extraction.sources.mysql_login import GRACE, WatchedConnection, connect, patient
 from extraction.sources.mysql_reader import Reader
 from extraction.sources.mysql_rows import Rows
 from extraction.sources.session import CANCEL_FOR, BaseSession
 
-# A connection may name a schema to sign in to; all schemas are read either way.
+# A connection that names a schema reads that one, without a name it reads all of them.
 DATABASE_OPTIONAL = True
 # What is sent on a new connection before we can count.
 LOGIN_STATEMENTS = 8
@@ -84,12 +84,17 @@ def open_session(
 def role_script(target: Target) -> str:
     """SQL that makes the least-privileged user this source needs."""
     who = f"{_text(target.username or 'surveyor')}@'%'"
-    routines = "" if target.dialect == "mariadb" else f"GRANT SHOW_ROUTINE ON *.* TO {who};\n"
-    return (
-        f"CREATE USER {who} IDENTIFIED BY '…';\n"
-        f"GRANT SELECT, SHOW VIEW, TRIGGER ON *.* TO {who};\n{routines}"
-        "-- SELECT shows the texts of views and routines and how sequences count, SHOW VIEW and\n"
-        "-- TRIGGER the rest; no data is read. On one schema only, the run has to select it.\n"
+    where = f"{pattern(target.database)}.*" if target.database else "*.*"
+    script = f"CREATE USER {who} IDENTIFIED BY '…';\n"
+    script += f"GRANT SELECT, SHOW VIEW, TRIGGER ON {where} TO {who};\n"
+    if target.dialect != "mariadb":
+        script += f"GRANT SHOW_ROUTINE ON *.* TO {who};\n"
+    elif target.database:
+        script += f"GRANT SELECT ON mysql.proc TO {who};\n"
+        script += f"-- From MariaDB 11.3 instead: GRANT SHOW CREATE ROUTINE ON {where} TO {who};\n"
+    return script + (
+        "-- No data is read. SELECT shows what columns there are, texts of views and routines and\n"
+        "-- how sequences count; SHOW VIEW and TRIGGER the texts of those.\n"
     )
 
 
@@ -171,7 +176,6 @@ class MySQLSession(BaseSession):
         self.product = "MariaDB" if self.mariadb else "MySQL"
         self.oldest = "10.5" if self.mariadb else "8.0"
         self.dialect = again._how[0].dialect
-        self.database = again._how[0].database
         self._lock = "surveyor:" + hashlib.sha256(again._how[4].encode()).hexdigest()[:40]
         self._pin(options)
 
@@ -182,18 +186,24 @@ class MySQLSession(BaseSession):
             sql.PIN[self.mariadb], [limit if self.mariadb else round(limit * 1000), lock, lock]
         )
         self._ask(sql.READ_ONLY)
-        ((number, version, user, _, place, rest),) = self._ask(sql.WHO[self.mariadb], [self._lock])
+        ((number, version, user, database, _, place, rest),) = self._ask(
+            sql.WHO[self.mariadb], [self._lock]
+        )
         self.backend_id = int(number or 0)
         self.server_version = (version or "").partition("-")[0]
         found = re.match(r"(\d+)\.(\d+)", self.server_version)
         self._number = (int(found[1]), int(found[2])) if found else (0, 0)
         self._user = user or ""
+        # As the server spells it.
+        self.database = database or ""
         self._reader = Reader(
-            self._ask, sql.Statements(self.mariadb, self._number), self._sees_texts
+            *(self._ask, sql.Statements(self.mariadb, self._number)),
+            *(self._sees_texts, self.database),
         )
         self.identity = place or ""
         if rest:
             self.identity += "/" + hashlib.sha256(rest.encode()).hexdigest()[:16]
+        self.identity += f"/{self.database}" if self.database else ""
 
     @property
     def load(self) -> Load:
@@ -224,10 +234,10 @@ class MySQLSession(BaseSession):
         rights = self._rights()
         schemas = [item.schema for item in self.inventory("schemas")]
         views = self._reader.schemas_with_views()
-        found = rights.unseen(kinds, schemas, views, None)
+        found = rights.unseen(kinds, schemas, views, None, self.database)
         if found and "PROCESS" in rights.grants.everywhere:
             hidden = self._reader.hidden(sql.COUNTED.format(table=sql.COUNTERS[self.mariadb]))
-            return rights.unseen(kinds, schemas, views, hidden)
+            return rights.unseen(kinds, schemas, views, hidden, self.database)
         return found
 
     def remedy(self, of: str) -> str:

@@ -44,8 +44,8 @@ class Grants:
     def on(self, schema: str) -> set[str]:
         """What holds for all of a schema."""
         held = set(self.everywhere) - self.revoked.get(schema, set())
-        for pattern, rights in self.schemas:
-            if _like(pattern).fullmatch(schema):
+        for like, rights in self.schemas:
+            if _like(like).fullmatch(schema):
                 held |= rights
         return held
 
@@ -84,8 +84,8 @@ def _rights(text: str) -> set[str]:
     return rights
 
 
-def _like(pattern: str) -> re.Pattern[str]:
-    pieces = re.findall(r"\\.|.", pattern, re.DOTALL)
+def _like(name: str) -> re.Pattern[str]:
+    pieces = re.findall(r"\\.|.", name, re.DOTALL)
     wild = {"%": ".*", "_": "."}
     return re.compile("".join(wild.get(p, re.escape(p[-1])) for p in pieces), re.DOTALL)
 
@@ -143,7 +143,7 @@ class Rights:
         lines = []
         plain = [r for r in rights if r not in ("SHOW_ROUTINE", "SELECT on mysql.proc")]
         if plain:
-            where = "*.*" if schema is None else f"{_escaped(schema)}.*"
+            where = "*.*" if schema is None else f"{pattern(schema)}.*"
             lines.append(f"GRANT {', '.join(plain)} ON {where} TO {self.who};")
         if "SHOW_ROUTINE" in rights:
             lines.append(f"GRANT SHOW_ROUTINE ON *.* TO {self.who};")
@@ -157,10 +157,11 @@ class Rights:
         schemas: Sequence[str],
         with_views: set[str],
         hidden: dict[str, int] | None,
+        only: str,
     ) -> list[Unseen]:
         """`hidden` counts tables that the server has and does not list, by schema, where
-        that is known."""
-        found = [] if self.all_schemas else [self._schemas(kinds, hidden)]
+        that is known; `only` is the schema that is asked for, if it is one."""
+        found = [] if only or self.all_schemas else [self._schemas(kinds, hidden)]
         for kind in kinds:
             for schema in schemas:
                 lacking = self.lacking(kind, schema, schema in with_views)
@@ -180,7 +181,7 @@ class Rights:
             "",
             f"Whether there are schemas that are not listed cannot be known: {self.product} lists "
             f"those only that the user has a right on, and SHOW GRANTS shows none on all of them."
-            f"{told} Without such a right, select the schemas by name.",
+            f"{told} Without such a right, name the schema in the connection or in the selection.",
             self.grant(ordered, None),
         )
 
@@ -196,7 +197,7 @@ class Rights:
         )
 
 
-def _escaped(schema: str) -> str:
+def pattern(schema: str) -> str:
     """In a GRANT a schema's name is a pattern."""
     return quoted(re.sub(r"([\\_%])", r"\\\1", schema))
 

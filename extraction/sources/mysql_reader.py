@@ -45,12 +45,14 @@ class Ask(Protocol):
 
 
 class Reader:
-    """`ask` puts one question; `sees_texts` says whether all view texts of a schema are shown."""
+    """`ask` puts one question; `sees_texts` says whether all view texts of a schema are shown;
+    nothing is listed but what is in the schema `only`, where there is one."""
 
     def __init__(
-        self, ask: Ask, statements: sql.Statements, sees_texts: Callable[[str], bool]
+        self, ask: Ask, statements: sql.Statements, sees_texts: Callable[[str], bool], only: str
     ) -> None:
         self._ask, self._sql, self._sees_texts = ask, statements, sees_texts
+        self._only = only
         self._mariadb = statements.mariadb
         self.types = rows.Types()
         self._listed: Rows | None = None
@@ -65,17 +67,21 @@ class Reader:
     def inventory(self, per: Per) -> list[Item]:
         if per in ("relations", "sequences"):
             return _items((row for row in self._all_tables() if _is(row, per)), per)
-        return _items(self._ask(sql.inventory(per, self._mariadb)), per)
+        return _items(self._listing(per), per)
+
+    def _listing(self, what: str) -> Rows:
+        found = self._ask(*sql.listing(what, self._only))
+        return [row for row in found if row[0] == self._only] if self._only else found
 
     def _all_tables(self) -> Rows:
         """MariaDB lists files: a table that ALTER puts in place of another is missing for
         some milliseconds. So it is asked twice, some time apart."""
         if self._listed is None:
-            self._listed = self._ask(sql.inventory("relations", self._mariadb))
+            self._listed = self._listing("tables")
             if self._mariadb:
                 time.sleep(SWAP)
                 known = {row[:2] for row in self._listed}
-                missed = [r for r in self._ask(sql.listing()) if r[:2] not in known]
+                missed = [row for row in self._listing("names") if row[:2] not in known]
                 items = [Item(*_names(row), 0) for row in missed]
                 self._listed = [*self._listed, *self._read(self._sql.names(items), items)]
         return self._listed
@@ -93,7 +99,7 @@ class Reader:
         for name, count in self._ask(counted):
             schema = _decoded(name or "")
             left = int(count or 0) - listed.get(schema, 0)
-            if left > 0 and schema not in sql.SYSTEM_SCHEMAS:
+            if left > 0 and schema not in sql.SYSTEM_SCHEMAS and self._only in ("", schema):
                 more[schema] = left
         return more
 

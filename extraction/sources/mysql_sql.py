@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import groupby, islice
 
-from extraction.connection import Item, Per
+from extraction.connection import Item
 
 SYSTEM_SCHEMAS = ("information_schema", "mysql", "performance_schema", "sys")
 # Each SELECT of a statement has a table of its own in the server.
@@ -22,7 +22,6 @@ ROUTINE_SORTS = ("FUNCTION", "PROCEDURE", "PACKAGE", "PACKAGE BODY")
 
 Bound = tuple[str, list[str]]
 
-_USER = "CAST({column} AS BINARY) NOT IN ({schemas})"
 _NAMES = "{schema} = %s AND {name} IN ({marks})"
 
 PIN = {
@@ -36,9 +35,9 @@ PIN = {
 READ_ONLY = "SET SESSION TRANSACTION READ ONLY"
 # MariaDB has a number of its own only since 10.5.26, and not the same after every restart.
 WHO = {
-    True: "SELECT CONNECTION_ID(), VERSION(), CURRENT_USER(), GET_LOCK(%s, 0), "
+    True: "SELECT CONNECTION_ID(), VERSION(), CURRENT_USER(), DATABASE(), GET_LOCK(%s, 0), "
     "CONCAT(@@hostname, ':', @@port), CONCAT(@@server_id, ' ', @@datadir)",
-    False: "SELECT CONNECTION_ID(), VERSION(), CURRENT_USER(), GET_LOCK(%s, 0), @@server_uuid, ''",
+    False: "SELECT CONNECTION_ID(), VERSION(), CURRENT_USER(), DATABASE(), GET_LOCK(%s, 0), @@server_uuid, ''",
 }
 
 LOCK_HOLDER = "SELECT IS_USED_LOCK(%s)"
@@ -67,36 +66,23 @@ TABLE_COLUMNS = (
 )
 
 
-def _user(column: str) -> str:
-    schemas = ", ".join(f"'{schema}'" for schema in SYSTEM_SCHEMAS)
-    return _USER.format(column=column, schemas=schemas)
+_LISTED: dict[str, tuple[str, str]] = {
+    "schemas": ("SCHEMA_NAME, ''", "SCHEMATA"),
+    "routines": ("ROUTINE_SCHEMA, ROUTINE_NAME, ROUTINE_TYPE", "ROUTINES"),
+    "tables": ("TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE", "TABLES"),
+    # No table is opened for its name alone.
+    "names": ("TABLE_SCHEMA, TABLE_NAME", "TABLES"),
+}
 
 
-def inventory(per: Per, mariadb: bool) -> str:
-    """Sequences are tables there."""
-    if per == "schemas":
-        comment = "SCHEMA_COMMENT" if mariadb else "NULL"
-        return (
-            f"SELECT SCHEMA_NAME, '', {comment} FROM information_schema.SCHEMATA "
-            f"WHERE {_user('SCHEMA_NAME')}"
-        )
-    if per == "routines":
-        return (
-            "SELECT ROUTINE_SCHEMA, ROUTINE_NAME, ROUTINE_TYPE FROM information_schema.ROUTINES "
-            f"WHERE {_user('ROUTINE_SCHEMA')}"
-        )
-    return (
-        "SELECT TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE FROM information_schema.TABLES "
-        f"WHERE {_user('TABLE_SCHEMA')}"
-    )
-
-
-def listing() -> str:
-    """Names alone: no table is opened for them."""
-    return (
-        "SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES "
-        f"WHERE {_user('TABLE_SCHEMA')}"
-    )
+def listing(what: str, only: str) -> Bound:
+    """All there is of a sort, in one schema or in all of them. Sequences are tables there."""
+    columns, table = _LISTED[what]
+    schema = columns.partition(",")[0]
+    text = f"SELECT {columns} FROM information_schema.{table} WHERE "
+    if only:
+        return f"{text}{schema} = %s", [only]
+    return f"{text}CAST({schema} AS BINARY) NOT IN ({_marks(SYSTEM_SCHEMAS)})", [*SYSTEM_SCHEMAS]
 
 
 class Statements:
