@@ -30,11 +30,12 @@ class Engine:
     storage: Storage
     run_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     options: Options = field(default_factory=Options)
+    policy: AddressPolicy = LOCAL
 
     def session(self, shard: int | str = "plan") -> Session:
         credentials = Credentials(self.target.username, self.password)
         label = f"surveyor run {self.run_id} shard {shard}"
-        return open_session(self.target, credentials, self.options, LOCAL, label)
+        return open_session(self.target, credentials, self.options, self.policy, label)
 
     def plan(self, selection: Selection | None = None) -> Plan:
         with self.session() as session:

@@ -12,7 +12,7 @@ import pytest
 
 from extraction.catalog import KINDS
 from extraction.connection import Target
-from extraction.errors import SnapshotDamaged, SourceChanged, SourceTimeout, StorageFailed
+from extraction.errors import SnapshotDamaged, SourceTimeout, StorageFailed
 from extraction.extract import Advance, Plan, Stopped
 from extraction.selection import Selection
 from extraction.snapshot.layout import entries_path, manifest_path
@@ -191,13 +191,6 @@ def test_hostile_names_are_kept_and_lead_nowhere(postgres: Any, tmp_path: Path) 
     assert [path.name for path in tmp_path.iterdir()] == ["storage"]
 
 
-def test_two_runs_give_the_same_digests(engine: Engine) -> None:
-    first = engine.run()
-    again = replace(engine, run_id="again").run()
-    assert digests(first) == digests(again)
-    assert len(digests(first)) == 9
-
-
 def test_a_batch_is_one_statement_a_kind(many: Engine) -> None:
     plan = many.plan()
     with many.session() as session:
@@ -229,14 +222,6 @@ def test_a_role_that_may_only_connect_sees_everything(postgres: Any, engine: Eng
     assert digests(snapshot) == digests(engine.run())
 
 
-def test_an_empty_database_is_a_valid_snapshot(postgres: Any, tmp_path: Path) -> None:
-    name = new_database(postgres, "drop schema public")
-    snapshot = engine_for(postgres, tmp_path, name).run()
-    assert snapshot.manifest["status"] == "succeeded"
-    assert snapshot.manifest["counts"] == dict.fromkeys(KINDS, 0)
-    assert (snapshot.schemas(), b"".join(snapshot.rows("columns", "jsonl"))) == ([], b"")
-
-
 def test_bytes_that_are_no_text_are_escaped(postgres: Any, tmp_path: Path) -> None:
     name = f"engine_{uuid.uuid4().hex[:12]}"
     postgres.execute(
@@ -251,14 +236,6 @@ def test_bytes_that_are_no_text_are_escaped(postgres: Any, tmp_path: Path) -> No
     snapshot = engine_for(postgres, tmp_path, name).run()
     names = [row["relation_name"] for row in rows_of(snapshot, "relations")]
     assert names == ["caf\\xe9", "schön"]
-
-
-def test_a_long_comment_is_cut_and_marked(postgres: Any, tmp_path: Path) -> None:
-    script = "create table public.t (id int); do $$ begin execute format('comment on table "
-    script += "public.t is %L', repeat('ä', 70000)); end $$"
-    snapshot = engine_for(postgres, tmp_path, new_database(postgres, script)).run()
-    (row,) = rows_of(snapshot, "relations")
-    assert row["comment"] == "ä" * 65_536 + " [cut]"
 
 
 class Died(Exception):
@@ -357,33 +334,6 @@ def test_the_source_rests_between_shards_too(
     with pytest.raises(Stopped):
         slow.read(plan, 1, attempt, stopped=stopped)
     assert bool(many.storage.list(entries_path(many.run_id, 1))) is not rests
-
-
-def test_what_vanishes_is_named_and_what_is_made_anew_is_read(
-    postgres: Any, tmp_path: Path
-) -> None:
-    script = "".join(f"create table public.{n} (id int);" for n in ("a", "b", "c", "d"))
-    engine = engine_for(postgres, tmp_path, new_database(postgres, script))
-    plan = engine.plan()
-    postgres.execute(
-        engine.target.database,
-        "drop table a; alter table b rename to bb; drop table c; create table c (x int, y int)",
-    )
-    finished = engine.finish(plan, [engine.read(plan, shard.id) for shard in plan.shards])
-    snapshot = open_snapshot(engine.storage, engine.run_id, finished.manifest)
-    assert snapshot.manifest["vanished"] == [
-        {"of": "relations", "schema": "public", "name": "a"},
-        {"of": "relations", "schema": "public", "name": "b"},
-    ]
-    columns = [(r["relation_name"], r["column_name"]) for r in rows_of(snapshot, "columns")]
-    assert columns == [("c", "x"), ("c", "y"), ("d", "id")]
-    assert finished.status == "succeeded"
-
-
-def test_another_database_is_never_mixed_in(engine: Engine, many: Engine) -> None:
-    plan = many.plan()
-    with pytest.raises(SourceChanged):
-        replace(many, target=engine.target).read(plan, 1)
 
 
 def test_a_locked_object_is_named_and_the_others_are_read(postgres: Any, tmp_path: Path) -> None:

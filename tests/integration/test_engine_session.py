@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -36,6 +34,7 @@ from extraction.errors import (
     VaultUnavailable,
 )
 from extraction.sources.postgresql import role_script
+from tests.integration.dialects import counted, until
 
 pytestmark = pytest.mark.integration
 
@@ -60,14 +59,6 @@ def opened(postgres: Any, target: Target, **options: float) -> Any:
     return open_session(target, credentials, Options(**options), LOCAL, LABEL)  # type: ignore[arg-type]
 
 
-def until(condition: Callable[[], Any], limit: float = 10) -> Any:
-    end = time.monotonic() + limit
-    while not (value := condition()):
-        assert time.monotonic() < end, "it did not come true in time"
-        time.sleep(0.02)
-    return value
-
-
 def active(postgres: Any, text: str) -> list[tuple[object, ...]]:
     return postgres.execute(
         "postgres",
@@ -76,35 +67,9 @@ def active(postgres: Any, text: str) -> list[tuple[object, ...]]:
     )
 
 
-@contextmanager
-def counted(postgres: Any) -> Iterator[tuple[int, list[bytes]]]:
-    """A port in front of the server, and the password messages that went through it."""
-    passwords: list[bytes] = []
-    listener = socket.create_server(("127.0.0.1", 0))
-
-    def pump(source: socket.socket, sink: socket.socket, client: bool) -> None:
-        with suppress(OSError):
-            while data := source.recv(65536):
-                # SASLInitialResponse: where a login with a password begins.
-                if client and data[:1] == b"p" and b"SCRAM" in data:
-                    passwords.append(data)
-                sink.sendall(data)
-        with suppress(OSError):
-            sink.shutdown(socket.SHUT_WR)
-
-    def accept() -> None:
-        with suppress(OSError):
-            while True:
-                client, _ = listener.accept()
-                server = socket.create_connection((postgres.host, postgres.port))
-                for pair in ((client, server, True), (server, client, False)):
-                    threading.Thread(target=pump, args=pair, daemon=True).start()
-
-    threading.Thread(target=accept, daemon=True).start()
-    try:
-        yield listener.getsockname()[1], passwords
-    finally:
-        listener.close()
+def is_login(data: bytes) -> bool:
+    """SASLInitialResponse: where a login with a password begins."""
+    return data[:1] == b"p" and b"SCRAM" in data
 
 
 def test_the_session_is_labelled_pinned_and_read_only(postgres: Any, target: Target) -> None:
@@ -154,7 +119,7 @@ def test_a_databases_owner_has_no_code_run_by_whoever_reads_it(
 
 
 def test_a_wrong_password_reaches_the_server_once(postgres: Any, target: Target) -> None:
-    with counted(postgres) as (port, passwords):
+    with counted(target, is_login) as (port, passwords):
         # A name with several addresses must not multiply the tries.
         through = replace(target, host="localhost", port=port)
         with pytest.raises(AuthenticationFailed) as caught:

@@ -19,7 +19,8 @@ from extraction.connection import Credentials, Options, Stopped, Target, open_se
 from extraction.errors import SourceUnreachable
 from extraction.sources import postgresql, postgresql_login
 from tests.extraction.engine import LOCAL
-from tests.integration.test_engine_session import LABEL, active, until
+from tests.integration.dialects import until
+from tests.integration.test_engine_session import LABEL, active
 
 pytestmark = pytest.mark.integration
 
