@@ -80,6 +80,18 @@ def postgres() -> Iterator[object]:
 
 
 @pytest.fixture(scope="session")
+def mariadb() -> Iterator[object]:
+    """A MariaDB: host, port, user, password, execute(db, *sql), load(file)."""
+    from bench.mariadb import MariaDBServer
+    from dashboard.local.servers import start
+
+    server = MariaDBServer(DATA / "mariadb")
+    child = start(server)
+    yield server
+    child.stop()
+
+
+@pytest.fixture(scope="session")
 def temporal_server() -> Iterator[object]:
     from dashboard.local.servers import TemporalServer, start
 

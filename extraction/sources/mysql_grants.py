@@ -34,20 +34,28 @@ PER_RELATION = ("relations", "columns", "constraints", "indexes", "statistics", 
 
 @dataclass
 class Grants:
-    """Rights on everything, on schemas by pattern, on tables; what was taken back of the first."""
+    """Rights on everything, on schemas by grantee and pattern, on tables; what was taken back of
+    the first."""
 
     everywhere: set[str] = field(default_factory=set)
-    schemas: list[tuple[str, set[str]]] = field(default_factory=list)
+    schemas: dict[str, dict[str, set[str]]] = field(default_factory=dict)
     tables: dict[tuple[str, str], set[str]] = field(default_factory=dict)
     revoked: dict[str, set[str]] = field(default_factory=dict)
 
     def on(self, schema: str) -> set[str]:
         """What holds for all of a schema."""
         held = set(self.everywhere) - self.revoked.get(schema, set())
-        for like, rights in self.schemas:
-            if _like(like).fullmatch(schema):
-                held |= rights
+        for patterns in self.schemas.values():
+            found = _nearest(patterns, schema)
+            held |= patterns[found] if found is not None else set()
         return held
+
+    def replaced(self, who: str, schema: str) -> set[str]:
+        """What a grant on the schema by its name would take away: of the patterns that match,
+        the server obeys the nearest alone."""
+        patterns = self.schemas.get(who, {})
+        found = _nearest(patterns, schema)
+        return set() if found in (None, escaped(schema)) else patterns[found or ""]
 
     def on_table(self, schema: str, table: str) -> set[str]:
         return self.on(schema) | self.tables.get((schema, table), set())
@@ -69,7 +77,8 @@ def parsed(lines: Iterable[str]) -> Grants:
         elif found[1] == "REVOKE":
             grants.revoked.setdefault(names[0], set()).update(rights)
         elif found[5] == "*":
-            grants.schemas.append((names[0], rights))
+            held = grants.schemas.setdefault("@".join(map(quoted, names[1:3])), {})
+            held.setdefault(names[0], set()).update(rights)
         else:
             grants.tables.setdefault((names[0], names[1]), set()).update(rights)
     return grants
@@ -82,6 +91,18 @@ def _rights(text: str) -> set[str]:
     if rights & {"ALL", "ALL PRIVILEGES"}:
         rights |= ON_SCHEMAS | {"SHOW_ROUTINE", "SHOW CREATE ROUTINE", "PROCESS"}
     return rights
+
+
+def _nearest(patterns: Iterable[str], schema: str) -> str | None:
+    """The one with the most characters before its first wildcard."""
+    matching = [pattern for pattern in patterns if _like(pattern).fullmatch(schema)]
+    return max(matching, key=_plain_length, default=None)
+
+
+def _plain_length(pattern: str) -> int:
+    found = re.match(r"(?:\\.|[^%_\\])*", pattern, re.DOTALL)
+    length = found.end() if found else 0
+    return 10_000 if length == len(pattern) else length
 
 
 def _like(name: str) -> re.Pattern[str]:
@@ -143,7 +164,14 @@ class Rights:
         lines = []
         plain = [r for r in rights if r not in ("SHOW_ROUTINE", "SELECT on mysql.proc")]
         if plain:
-            where = "*.*" if schema is None else f"{pattern(schema)}.*"
+            where = "*.*"
+            if schema is not None:
+                where = f"{pattern(schema)}.*"
+                plain = (
+                    sorted(self.grants.replaced(self.who, schema) & (OF_COLUMNS | BEYOND_SELECT))
+                    + plain
+                )
+                plain = list(dict.fromkeys(plain))
             lines.append(f"GRANT {', '.join(plain)} ON {where} TO {self.who};")
         if "SHOW_ROUTINE" in rights:
             lines.append(f"GRANT SHOW_ROUTINE ON *.* TO {self.who};")
@@ -197,9 +225,13 @@ class Rights:
         )
 
 
+def escaped(schema: str) -> str:
+    return re.sub(r"([\\_%])", r"\\\1", schema)
+
+
 def pattern(schema: str) -> str:
     """In a GRANT a schema's name is a pattern."""
-    return quoted(re.sub(r"([\\_%])", r"\\\1", schema))
+    return quoted(escaped(schema))
 
 
 def account(user: str) -> str:
