@@ -4,6 +4,8 @@ Loads the file into a fresh PostgreSQL, extracts it as a role that may only conn
 asks the server for everything a second time (bench/verify_sql.py) as superuser, and
 compares both as multisets: every kind, every column, every row. Exit 1 on any difference.
 psql's own commands in the file are obeyed: give it only files you would give to psql.
+With `--dialect mariadb` the same of a MariaDB (bench/verify_mysql.py), read as the user
+that the connection form prints.
 """
 
 from __future__ import annotations
@@ -21,14 +23,16 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-from bench import verify_sql
+from bench import verify_mysql, verify_sql
 from bench.compare import Comparison, Row, compare, snapshot_faults, snapshot_rows
 from bench.engine import extract
 from bench.load import Server, address, load
+from bench.mariadb import MariaDBServer
 from dashboard.local import warehouse
 from dashboard.local.servers import PostgresServer, start
 from extraction.catalog import KINDS
 from extraction.connection import Target
+from extraction.sources.mysql import role_script
 
 READER = "surveyor_verify"
 # As pg_dump does it: texts must not depend on what a role or a database sets.
@@ -41,6 +45,7 @@ SET standard_conforming_strings = on; SET statement_timeout = 0;
 
 @dataclass(frozen=True)
 class Report:
+    product: str
     server_version: str
     status: str
     comparisons: list[Comparison]
@@ -62,9 +67,31 @@ def verify(server: PostgresServer, database: str, storage: Path) -> Report:
     warehouse.create_reader_role(address(server), database, READER, password)
     target = Target("postgresql", server.host, server.port, database, READER, "disable")
     version, expected = ask(server, database)
+    return _compared("PostgreSQL", version, expected, target, password, storage)
+
+
+def verify_mariadb(server: MariaDBServer, storage: Path) -> Report:
+    """All schemas of the server, read as the user of the role script."""
+    password = secrets.token_urlsafe()
+    target = Target("mariadb", server.host, server.port, "", READER, "disable")
+    script = role_script(target).replace("…", password)
+    server.execute("", f"DROP USER IF EXISTS {READER}", *script.splitlines()[:2])
+    version, expected = verify_mysql.ask(server)
+    return _compared("MariaDB", version, expected, target, password, storage)
+
+
+def _compared(
+    product: str,
+    version: str,
+    expected: dict[str, list[Row]],
+    target: Target,
+    password: str,
+    storage: Path,
+) -> Report:
     run = extract(target, password, f"file://{storage}")
     manifest = json.loads((storage / "snapshots" / run.run_id / "manifest.json").read_bytes())
     return Report(
+        product,
         version,
         run.finished.status,
         [
@@ -89,7 +116,7 @@ def ask(server: PostgresServer, database: str) -> tuple[str, dict[str, list[Row]
 
 
 def lines(report: Report, differences: int) -> Iterator[str]:
-    yield f"PostgreSQL {report.server_version}, run {report.status}"
+    yield f"{report.product} {report.server_version}, run {report.status}"
     yield f"{'kind':<12} {'expected':>9} {'got':>9} {'missing':>9} {'extra':>9}"
     for c in report.comparisons:
         counts = (c.expected, c.got, len(c.missing), len(c.extra))
@@ -106,6 +133,7 @@ def _arguments() -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("file", type=Path, help="SQL, or an archive of pg_dump")
+    parser.add_argument("--dialect", choices=("postgresql", "mariadb"), default="postgresql")
     parser.add_argument("--binaries", type=Path, help="directory of initdb and postgres to use")
     parser.add_argument("--differences", type=int, default=5, help="how many to show of each kind")
     parser.add_argument("--json", action="store_true")
@@ -118,6 +146,8 @@ def main() -> int:
         print(f"No file {options.file}", file=sys.stderr)
         return 2
     with tempfile.TemporaryDirectory(prefix="surveyor-verify-") as scratch:
+        if options.dialect == "mariadb":
+            return _show(*_of_mariadb(Path(scratch), options.file), options)
         server = Server(Path(scratch) / "postgres", options.binaries)
         child = start(server)
         try:
@@ -127,6 +157,16 @@ def main() -> int:
         finally:
             child.stop()
     return _show(report, errors, options)
+
+
+def _of_mariadb(scratch: Path, file: Path) -> tuple[Report, list[str]]:
+    server = MariaDBServer(scratch / "mariadb")
+    child = start(server)
+    try:
+        errors = server.load(file)
+        return verify_mariadb(server, scratch / "storage"), errors
+    finally:
+        child.stop()
 
 
 def _show(report: Report, errors: list[str], options: argparse.Namespace) -> int:

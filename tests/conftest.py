@@ -12,6 +12,7 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,16 +80,29 @@ def postgres() -> Iterator[object]:
     child.stop()
 
 
-@pytest.fixture(scope="session")
-def mariadb() -> Iterator[object]:
-    """A MariaDB: host, port, user, password, execute(db, *sql), load(file)."""
+@contextmanager
+def _mariadb(name: str) -> Iterator[object]:
     from bench.mariadb import MariaDBServer
     from dashboard.local.servers import start
 
-    server = MariaDBServer(DATA / "mariadb")
+    server = MariaDBServer(DATA / name)
     child = start(server)
     yield server
     child.stop()
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[object]:
+    """A MariaDB: host, port, user, password, execute(db, *sql), load(file)."""
+    with _mariadb("mariadb") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def mariadb_alone(request: pytest.FixtureRequest) -> Iterator[object]:
+    """One that nobody else makes schemas in."""
+    with _mariadb(f"mariadb-{request.module.__name__}") as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
