@@ -23,7 +23,8 @@ from extraction.tables import table_of
 # A batch that answers with more is halved, so that memory stays bounded.
 LARGEST_READ = 32 * 2**20
 # Longer than a table is missing while ALTER puts another in its place.
-SWAP = 0.25
+SWAP = 0.2
+LISTINGS = 3
 NO_COLUMNS = "The server lists it and did not open it when its columns were read."
 NO_COLUMNS_OF_VIEW = (
     "Its columns are not listed: the view names something that does not exist, or its definer "
@@ -75,15 +76,16 @@ class Reader:
 
     def _all_tables(self) -> Rows:
         """MariaDB lists files: a table that ALTER puts in place of another is missing for
-        some milliseconds. So it is asked twice, some time apart."""
+        some milliseconds. So it is asked again, some time later."""
         if self._listed is None:
-            self._listed = self._listing("tables")
-            if self._mariadb:
+            found = list(self._listing("tables"))
+            for _ in range(LISTINGS - 1 if self._mariadb else 0):
                 time.sleep(SWAP)
-                known = {row[:2] for row in self._listed}
+                known = {row[:2] for row in found}
                 missed = [row for row in self._listing("names") if row[:2] not in known]
                 items = [Item(*_names(row), 0) for row in missed]
-                self._listed = [*self._listed, *self._read(self._sql.names(items), items)]
+                found += self._read(self._sql.one_by_one(items), items)
+            self._listed = found
         return self._listed
 
     def schemas_with_views(self) -> set[str]:
@@ -118,8 +120,7 @@ class Reader:
         found = list(self._read(self._sql.tables(items), items))
         missing = _missing(items, found)
         if missing and self._mariadb:
-            time.sleep(SWAP)
-            found += self._read(self._sql.tables(missing), missing)
+            found += self._read(self._sql.one_by_one(missing), missing)
         rows_of = {row[:2]: row for row in found}
         self._tables |= rows_of
         if rows_of.keys() >= self._stamps.keys():

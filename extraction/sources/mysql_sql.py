@@ -94,6 +94,18 @@ class Statements:
     def tables(self, items: Sequence[Item]) -> Iterator[Bound]:
         return _per_schema([_select(TABLE_COLUMNS, "TABLES")], items)
 
+    def one_by_one(self, items: Sequence[Item]) -> Iterator[Bound]:
+        """As `tables`, but looked up by their names: that waits for an ALTER to end, where a list
+        of files leaves out what is just put in the place of another."""
+        text = (
+            f"SELECT {TABLE_COLUMNS} FROM information_schema.TABLES "
+            "WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s"
+        )
+        left = iter(items)
+        while some := list(islice(left, SCHEMAS_AT_ONCE)):
+            values = [part for item in some for part in (item.schema, item.name)]
+            yield " UNION ALL ".join([text] * len(some)), values
+
     def names(self, items: Sequence[Item]) -> Iterator[Bound]:
         return _per_schema([_select("TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE", "TABLES")], items)
 
