@@ -55,6 +55,7 @@ def make_plan(session: Session, selection: Selection, storage: Storage, run_id: 
     unmatched = _unmatched(matcher.include, everything, unlisted)
     if not chosen and (selection.include or schemas):
         raise _empty(selection, unmatched)
+    unseen = _relevant(unseen, matcher, everything, chosen)
     listed = pers & everything.keys()
     batches = _batches({per: _picked(per, everything[per], matcher, chosen) for per in listed})
     source = PlannedSource(
@@ -90,6 +91,20 @@ def _inventory(
     unseen += session.unseen(kinds)
     session.end()
     return everything, unseen
+
+
+def _relevant(
+    unseen: Sequence[Unseen], matcher: Matcher, everything: dict[Per, list[Item]], chosen: set[str]
+) -> list[Unseen]:
+    """Of what is selected. Whether there are more schemas is nothing to a selection that names
+    its schemas and finds them."""
+    named = {pattern.plain_schema for pattern in matcher.include}
+    found = bool(named) and named <= {item.schema for item in everything["schemas"]}
+    return [
+        one
+        for one in unseen
+        if (one.schema in chosen if one.schema else not (found and one.kind == "schemas"))
+    ]
 
 
 def _schemas(

@@ -42,9 +42,12 @@ class Selection:
 
 @dataclass(frozen=True)
 class Pattern:
+    """`plain_schema` is the schema's name where nothing in it stands for something else."""
+
     text: str
     schema: re.Pattern[str]
     name: re.Pattern[str] | None
+    plain_schema: str | None = None
 
     def covers_schema(self, schema: str) -> bool:
         return self.name is None and self.schema.fullmatch(schema) is not None
@@ -92,7 +95,9 @@ def _pattern(text: str) -> Pattern:
     if not all(parts):
         raise _invalid(text, "has an empty name", "Write `schema` or `schema.name`.")
     compiled = [re.compile(_regex(part), re.DOTALL) for part in parts]
-    return Pattern(text, compiled[0], compiled[1] if len(compiled) == 2 else None)
+    wild = any(character in "*?" and not plain for character, plain in parts[0])
+    schema = None if wild else "".join(character for character, _ in parts[0])
+    return Pattern(text, compiled[0], compiled[1] if len(compiled) == 2 else None, schema)
 
 
 def _parts(text: str) -> list[list[Token]]:

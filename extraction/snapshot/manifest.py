@@ -144,13 +144,15 @@ def _document(
 ) -> dict[str, Any]:
     scopes = _scopes(plan, records)
     statuses = Counter(scope.status for scope in scopes)
+    # Where nothing at all is shown, there is no scope to call denied.
+    partial = statuses["denied"] or statuses["errored"] or plan.unseen
     counts = dict.fromkeys(plan.kinds, 0)
     for record in records:
         for part in record.parts:
             counts[part.kind] += part.rows
     return {
         "format": FORMAT_VERSION,
-        "status": "partial" if statuses["denied"] or statuses["errored"] else "succeeded",
+        "status": "partial" if partial else "succeeded",
         "finished_at": at,
         "source": asdict(plan.source),
         "selection": asdict(plan.selection),

@@ -25,6 +25,8 @@ from extraction.sources.mysql_wire import Answer
 MAX_LABEL = 63
 # What the server's own limit is given before the connection is given up.
 GRACE = 3.0
+# What a server may say while it lets somebody in.
+LONGEST_GREETING = 2**20
 # Plugins that send the password as it is, or hardly hidden.
 CLEAR_TEXT = {b"mysql_clear_password", b"dialog", b"mysql_old_password"}
 # Asks for a public key that nobody vouches for, to send the password by.
@@ -39,7 +41,7 @@ class WatchedConnection(Driver):
     and `oversized` is set.
     """
 
-    most: int | None = None
+    most: int | None = LONGEST_GREETING
     answer: Answer
 
     def __init__(self, user: str, guarded: bool, **how: Any) -> None:
