@@ -66,6 +66,9 @@ _SYSTEMIC = {1054, 1064, 1109, 1128, 1193, 1231, 1305, 1582}
 class ClearTextRefused(pymysql.OperationalError):
     """The server asks for the password as it is, over a connection anybody can read."""
 
+    def __init__(self) -> None:
+        super().__init__(2059, "refused")
+
 
 def unreadable() -> SurveyorError:
     return SourceUnreachable(

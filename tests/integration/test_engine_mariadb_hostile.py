@@ -247,6 +247,7 @@ def secure(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> It
         tmp_path_factory.mktemp("secure") / "m", f"--ssl-cert={file}", f"--ssl-key={file}"
     )
     child = start(server)
+    server.execute("", "create database shop")
     yield server
     child.stop()
 
