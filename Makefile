@@ -15,7 +15,7 @@ PYTEST := $(PY) -m pytest -q --forbid-skips -n 2 --dist loadfile
 SCRATCH := DATA_DIR=.tmp/check
 
 .DEFAULT_GOAL := setup
-.PHONY: setup setup-dev run test unit integration e2e check bench verify chromium lock clean
+.PHONY: setup setup-dev run test unit integration e2e check bench verify chromium mariadb lock clean
 
 setup: .venv/local.stamp
 	@$(if $(filter run,$(MAKECMDGOALS)),:,echo "Ready: make run")
@@ -47,7 +47,7 @@ test: unit integration e2e
 unit: setup-dev
 	$(PYTEST) -m "not integration and not e2e" --ignore=tests/e2e
 
-integration: setup-dev
+integration: setup-dev mariadb
 	$(PYTEST) -m integration --ignore=tests/e2e
 
 # A process of its own: Playwright's event loop and those of other tests do not mix.
@@ -63,6 +63,14 @@ chromium:
 	  apt-get install -y -qq --no-install-recommends chromium >/dev/null; \
 	else echo "The browser tests need Chromium; please install it." >&2; exit 1; fi
 
+mariadb:
+	@PATH="$$PATH:/usr/sbin:/usr/local/sbin"; \
+	command -v mariadbd >/dev/null && command -v mariadb-install-db >/dev/null && exit 0; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+	  apt-get install -y -qq --no-install-recommends mariadb-server mariadb-client >/dev/null; \
+	else echo "Tests of MariaDB as a source need mariadb-server; please install it." >&2; exit 1; fi
+
 check: setup-dev
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
@@ -77,7 +85,7 @@ check: setup-dev
 bench: setup-dev
 	$(PY) -m bench $(ARGS)
 
-# Compare a snapshot with independent queries: make verify FILE=dump.sql
+# Compare a snapshot with independent queries: make verify FILE=dump.sql ARGS="--dialect mariadb"
 verify: setup-dev
 	$(PY) -m bench.verify "$(FILE)" $(ARGS)
 
