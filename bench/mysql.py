@@ -2,13 +2,16 @@
 
 Builds a warehouse, then by turns lets the server's own client ask the same statements
 and throw the rows away (the floor), and lets the engine, in a process of its own, make a
-snapshot. Prints one table and writes bench/results/<date>-mariadb.json.
+snapshot. Seconds are of the clock, and of the CPU (server and client together), which a busy
+machine changes less. Prints one table and writes bench/results/<date>-mariadb.json.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -95,14 +98,19 @@ def measure(server: MariaDBServer, scratch: Path, relations: int, rounds: int) -
     questions = [s for s in asked if s.startswith("SELECT") and "information_schema" in s]
     statements = scratch / "asked.sql"
     statements.write_text(";\n".join(questions) + ";\n")
-    floors: list[float] = []
-    engines: list[float] = []
+    floors: list[tuple[float, float]] = []
+    engines: list[tuple[float, float]] = []
     last: dict[str, Any] = {}
     for number in range(rounds):
-        floors.append(_floor(server, statements))
+        before = _cpu(server)
+        wall = _floor(server, statements)
+        floors.append((wall, _cpu(server) - before))
+        before = _cpu(server)
         last = _engine(target, server.password, scratch / f"storage{number}")
-        engines.append(sum(last["seconds"].values()))
-    floor, engine = median(floors), median(engines)
+        engines.append((sum(last["seconds"].values()), _cpu(server) - before))
+    (floor, floor_cpu), (engine, engine_cpu) = (
+        tuple(median(values) for values in zip(*pairs, strict=True)) for pairs in (floors, engines)
+    )
     return {
         "relations": relations,
         "rows": last["rows"],
@@ -111,10 +119,22 @@ def measure(server: MariaDBServer, scratch: Path, relations: int, rounds: int) -
         "floor": round(floor, 3),
         "engine": round(engine, 3),
         "ratio": round(engine / floor, 2),
+        "floor_cpu": round(floor_cpu, 3),
+        "engine_cpu": round(engine_cpu, 3),
+        "cpu_ratio": round(engine_cpu / floor_cpu, 2),
         "peak_mib": round(last["peak_memory"] / 2**20),
         "floors": floors,
         "engines": engines,
     }
+
+
+def _cpu(server: MariaDBServer) -> float:
+    """Seconds of the server and of all our children that have ended, user and system."""
+    pid = int((server.directory / "pid").read_text())
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    ticks = os.sysconf("SC_CLK_TCK")
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return (int(fields[11]) + int(fields[12])) / ticks + ended.ru_utime + ended.ru_stime
 
 
 def _floor(server: MariaDBServer, statements: Path) -> float:
@@ -147,8 +167,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     results = []
-    shown = ("relations", "rows", "statements", "statements_per_1000", "floor", "engine", "ratio")
-    print(" ".join(f"{name:>19}" for name in (*shown, "peak_mib")))
+    shown = (
+        *("relations", "rows", "statements", "statements_per_1000", "floor", "engine", "ratio"),
+        *("floor_cpu", "engine_cpu", "cpu_ratio", "peak_mib"),
+    )
+    print(" ".join(shown))
     for relations in options.relations:
         with tempfile.TemporaryDirectory(prefix="surveyor-bench-") as scratch:
             server = MariaDBServer(Path(scratch) / "mariadb", "--innodb-buffer-pool-size=256M")
@@ -159,7 +182,7 @@ def main() -> None:
             finally:
                 child.stop()
         results.append(result)
-        print(" ".join(f"{result[name]!s:>19}" for name in (*shown, "peak_mib")), flush=True)
+        print(" ".join(f"{result[name]!s:>{len(name)}}" for name in shown), flush=True)
     file = RESULTS / f"{datetime.now(UTC):%Y-%m-%d}-mariadb.json"
     file.write_text(json.dumps(results, indent=1) + "\n")
 

@@ -1,6 +1,6 @@
 """Rows of an answer, read more quickly than the driver does and never more than asked for.
 
-Measured: 100,000 rows of information_schema.COLUMNS take the driver 1.3 s and this 0.5 s.
+Measured: 100,000 rows of information_schema.COLUMNS cost the driver 0.76 s of CPU, this 0.51 s.
 """
 
 from __future__ import annotations

@@ -86,7 +86,7 @@ HOSTILE: list[tuple[str, object, str]] = [
     ("dialect", "postgresql+psycopg", "Write postgresql"),
     ("dialect", "sqlite", "not served"),
     ("dialect", "sqlite+pysqlite", "not served"),
-    ("dialect", "mysql", "not served"),
+    ("dialect", "db2", "not served"),
     ("dialect", "duckdb", "not served"),
     ("dialect", "PostgreSQL", "not served"),
     ("tls", "prefer", "nothing in between"),
