@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import socket
-import struct
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -42,6 +40,7 @@ from extraction.sources import mysql_sql as sql
 from extraction.sources.mysql_errors import LOCKED, PROTOCOL, of_statement, printable, unreadable
 from extraction.sources.mysql_grants import Rights, account, parsed, pattern
 from extraction.sources.mysql_login import GRACE, WatchedConnection, connect, patient
+from extraction.sources.mysql_login import start_tls as start_tls
 from extraction.sources.mysql_reader import Reader
 from extraction.sources.mysql_rows import Rows
 from extraction.sources.session import CANCEL_FOR, BaseSession
@@ -50,8 +49,6 @@ from extraction.sources.session import CANCEL_FOR, BaseSession
 DATABASE_OPTIONAL = True
 # What is sent on a new connection before we can count.
 LOGIN_STATEMENTS = 8
-SSL_REQUEST = struct.pack("<iIB23s", 0x0020_8A00 | 0x800, 2**24 - 1, 45, b"")
-_SSL = 0x800
 # What a view that names something missing, or whose definer is gone, makes the server warn
 # of: its columns tell.
 _OF_VIEWS = {1054, 1142, 1143, 1146, 1305, 1356, 1370, 1449}
@@ -96,39 +93,6 @@ def role_script(target: Target) -> str:
         "-- No data is read. SELECT shows what columns there are, texts of views and routines and\n"
         "-- how sequences count; SHOW VIEW and TRIGGER the texts of those.\n"
     )
-
-
-def start_tls(connection: socket.socket) -> bool:
-    """The server speaks first, and says whether it can."""
-    greeting = _greeting(connection)
-    version = greeting.index(b"\0", 1)
-    (low,) = struct.unpack_from("<H", greeting, version + 14)
-    if not low & _SSL:
-        return False
-    connection.sendall(struct.pack("<i", len(SSL_REQUEST))[:3] + b"\x01" + SSL_REQUEST)
-    return True
-
-
-def _greeting(connection: socket.socket) -> bytes:
-    header = _exactly(connection, 4)
-    greeting = _exactly(connection, int.from_bytes(header[:3], "little"))
-    if greeting[0] != 10 or len(greeting) < 34:
-        if greeting[0] == 0xFF:
-            raise SourceUnreachable("The server lets nobody in at the moment, or not from here.")
-        raise unreadable()
-    return greeting
-
-
-def _exactly(connection: socket.socket, size: int) -> bytes:
-    data = b""
-    while len(data) < size:
-        part = connection.recv(size - len(data))
-        if not part:
-            raise SourceUnreachable("The server closed the connection during login.")
-        data += part
-    if not size:
-        raise unreadable()
-    return data
 
 
 def _text(value: str) -> str:

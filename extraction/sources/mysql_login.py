@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -23,6 +24,8 @@ from extraction.sources.mysql_errors import PROTOCOL, ClearTextRefused, of_login
 from extraction.sources.mysql_wire import Answer
 
 MAX_LABEL = 63
+SSL_REQUEST = struct.pack("<iIB23s", 0x0020_8A00 | 0x800, 2**24 - 1, 45, b"")
+_SSL = 0x800
 # What the server's own limit is given before the connection is given up.
 GRACE = 3.0
 # What a server may say while it lets somebody in.
@@ -212,3 +215,36 @@ def patient(options: Options) -> Options:
     return replace(
         options, statement_timeout=2.0, connect_timeout=min(2.0, options.connect_timeout)
     )
+
+
+def start_tls(connection: socket.socket) -> bool:
+    """The server speaks first, and says whether it can."""
+    greeting = _greeting(connection)
+    version = greeting.index(b"\0", 1)
+    (low,) = struct.unpack_from("<H", greeting, version + 14)
+    if not low & _SSL:
+        return False
+    connection.sendall(struct.pack("<i", len(SSL_REQUEST))[:3] + b"\x01" + SSL_REQUEST)
+    return True
+
+
+def _greeting(connection: socket.socket) -> bytes:
+    header = _exactly(connection, 4)
+    greeting = _exactly(connection, int.from_bytes(header[:3], "little"))
+    if greeting[0] != 10 or len(greeting) < 34:
+        if greeting[0] == 0xFF:
+            raise SourceUnreachable("The server lets nobody in at the moment, or not from here.")
+        raise unreadable()
+    return greeting
+
+
+def _exactly(connection: socket.socket, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        part = connection.recv(size - len(data))
+        if not part:
+            raise SourceUnreachable("The server closed the connection during login.")
+        data += part
+    if not size:
+        raise unreadable()
+    return data
