@@ -1,4 +1,4 @@
-"""Which addresses may be connected to.
+"""Which addresses may be connected to, and where files lie that may be read.
 
 A name is resolved once, every address it has is checked, and the connection is
 made to a checked address: a second answer of the resolver changes nothing.
@@ -11,6 +11,7 @@ import re
 import socket
 import threading
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from extraction.errors import AddressRefused, SourceUnreachable
 
@@ -33,10 +34,12 @@ _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?|[0-9A-Fa-f:.]+"
 
 @dataclass(frozen=True)
 class AddressPolicy:
-    """`denied` holds `host:port` of servers that are never a source, such as our own."""
+    """`denied` holds `host:port` of servers that are never a source, such as our own.
+    Below `files` lie those that may be one."""
 
     allow_loopback: bool = False
     denied: frozenset[str] = field(default_factory=frozenset)
+    files: Path | None = None
 
 
 def resolve(host: str, port: int, policy: AddressPolicy, timeout: float = 5.0) -> list[str]:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from extraction.address import AddressPolicy, resolve
 from extraction.certificates import trusting_roots
 from extraction.connection import (
+    DIALECTS,
     Credentials,
     Options,
     Session,
@@ -33,6 +34,7 @@ from extraction.errors import (
     SurveyorError,
     TLSFailed,
 )
+from extraction.files import resolve_file
 
 LABEL = "surveyor check"
 CONNECT_TIMEOUT = 3.0
@@ -47,7 +49,8 @@ UNTRUSTED = (
 
 @dataclass(frozen=True)
 class CheckStep:
-    """`name` is one of resolve, connect, tls, login, version, catalogue."""
+    """`name` is one of resolve, connect, tls, login, version, catalogue; of a file, one of
+    file, open, version, catalogue."""
 
     name: str
     ok: bool
@@ -87,14 +90,15 @@ class Ladder:
         )
         self.steps: list[CheckStep] = []
         self.version, self.latency_ms = "", 0.0
-        self._current = "resolve"
+        self._file = DIALECTS[target.dialect].file
+        self._current = "file" if self._file else "resolve"
         self._session: Session | None = None
         self._stopping = threading.Event()
 
     def climb(self, credentials: Callable[[], Credentials], policy: AddressPolicy) -> CheckReport:
         """Until the first step that fails, or until stopped."""
         try:
-            self._source(credentials, self._network(policy))
+            self._source(credentials, (self._found if self._file else self._network)(policy))
         except Stopped:
             return self.gave_up()
         except SurveyorError as error:
@@ -118,6 +122,12 @@ class Ladder:
         ok = all(step.ok for step in steps)
         return CheckReport(ok, self.version, self.latency_ms, steps)
 
+    def _found(self, policy: AddressPolicy) -> list[str]:
+        with self._step("file") as say:
+            path = resolve_file(self.target.database, policy)
+            say(f"{self.target.database} is a file of {path.stat().st_size:,} bytes.")
+        return [str(path)]
+
     def _network(self, policy: AddressPolicy) -> list[str]:
         host, port = self.target.host, self.target.port
         with self._step("resolve") as say:
@@ -131,11 +141,12 @@ class Ladder:
         return [address, *(other for other in addresses if other != address)]
 
     def _source(self, credentials: Callable[[], Credentials], addresses: list[str]) -> None:
-        with self._step("login") as say:
+        with self._step("open" if self._file else "login") as say:
             session = source_of(self.target).open_session(
                 self.target, credentials(), self.options, addresses, LABEL
             )
-            say(f"Signed in as {self.target.username} to {session.database}.")
+            signed_in = f"Signed in as {self.target.username} to {session.database}."
+            say("Opened for reading alone." if self._file else signed_in)
         with session:
             self._session = session
             if self._stopping.is_set():

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, Self, cast
 from extraction.address import AddressPolicy as AddressPolicy
 from extraction.address import resolve
 from extraction.errors import StatementFailed
+from extraction.files import resolve_file
 from extraction.hours import AllowedHours
 from extraction.hours import parse as parse_hours
 
@@ -70,15 +71,41 @@ class Credentials:
     password: str = field(repr=False)
 
 
+SERVER_FIELDS = ("host", "port", "database", "username", "password", "tls")
+
+
 @dataclass(frozen=True)
 class Dialect:
+    """`fields` are what a connection of it has, `optional` those that may stay empty; whose
+    only field is the database is a file, and that its path. `extra` is what has to be installed
+    for its driver; `tested` says against what it is known to work."""
+
     label: str
     default_port: int
     module: str
+    fields: tuple[str, ...] = SERVER_FIELDS
+    optional: tuple[str, ...] = ()
+    extra: str = ""
+    tested: str = "not tested here"
+
+    @property
+    def file(self) -> bool:
+        return self.fields == ("database",)
+
+    def has(self, field: str) -> bool:
+        return field in self.fields
+
+    def needs(self, field: str) -> bool:
+        return field in self.fields and field not in self.optional
 
 
 DIALECTS = {
-    "postgresql": Dialect("PostgreSQL", 5432, "extraction.sources.postgresql"),
+    "postgresql": Dialect(
+        *("PostgreSQL", 5432, "extraction.sources.postgresql"), tested="tested with 15 and 18"
+    ),
+    "sqlite": Dialect(
+        *("SQLite", 0, "extraction.sources.sqlite", ("database",)), tested="tested with 3.40"
+    ),
     "mysql": Dialect("MySQL", 3306, "extraction.sources.mysql"),
     "mariadb": Dialect("MariaDB", 3306, "extraction.sources.mysql"),
 }
@@ -237,7 +264,7 @@ class Source(Protocol):
         addresses: Sequence[str],
         label: str,
     ) -> Session:
-        """One login, at the first of the addresses that answers."""
+        """One login, at the first of the addresses that answers; of a file the one path."""
 
     def role_script(self, target: Target) -> str:
         """What to run in the source for the least-privileged role."""
@@ -251,6 +278,13 @@ def source_of(target: Target) -> Source:
     return cast(Source, importlib.import_module(DIALECTS[target.dialect].module))
 
 
+def checked(target: Target, policy: AddressPolicy, timeout: float) -> list[str]:
+    """What may be connected to: the addresses of the host, or the path of the file."""
+    if DIALECTS[target.dialect].file:
+        return [str(resolve_file(target.database, policy))]
+    return resolve(target.host, target.port, policy, timeout)
+
+
 def open_session(
     target: Target,
     credentials: Credentials,
@@ -259,5 +293,5 @@ def open_session(
     label: str,
 ) -> Session:
     """Log in once. Raises a SurveyorError that says what to mend."""
-    addresses = resolve(target.host, target.port, policy, options.connect_timeout)
+    addresses = checked(target, policy, options.connect_timeout)
     return source_of(target).open_session(target, credentials, options, addresses, label)

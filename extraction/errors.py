@@ -9,6 +9,8 @@
     ├── PermissionDenied     permission
     ├── NoSuchDatabase       config
     ├── AddressRefused       config        host not allowed here
+    ├── FileRefused          config        file not allowed here, or none of this dialect
+    ├── DriverMissing        config        an extra is not installed
     ├── InvalidSelection     config
     ├── SourceChanged        identity      another server answers now
     ├── StatementFailed      source        the server could not answer: a broken object
@@ -129,6 +131,24 @@ class AddressRefused(SurveyorError):
     retry = "never"
     audience = "admin"
     default_fix = "Use an address that the operator of Surveyor allows as a source."
+
+
+class FileRefused(SurveyorError):
+    """This file may not be read from here."""
+
+    category = "config"
+    retry = "never"
+    audience = "admin"
+    default_fix = "Use a file that the operator of Surveyor allows as a source."
+
+
+class DriverMissing(SurveyorError):
+    """The driver of this kind of database is not installed."""
+
+    category = "config"
+    retry = "never"
+    audience = "operator"
+    default_fix = "Install the driver where the workers run."
 
 
 class InvalidSelection(SurveyorError):

@@ -24,6 +24,7 @@ for name in (
     *("REDIS_URL", "TEMPORAL_ADDRESS", "TEMPORAL_NAMESPACE", "VAULT_ADDR", "VAULT_MOUNT"),
     *("VAULT_ROLE_ID", "VAULT_SECRET_ID_FILE", "DATABASE_URL", "STORAGE_URL", "SECRET_KEY"),
     *("PORT", "ALLOWED_ORIGINS", "DENIED_ENDPOINTS", "ALLOW_LOOPBACK_SOURCES", "WORKER_NAME"),
+    "SOURCE_FILES",
     # With it every process of ours would flush each line, whether it means to or not.
     "PYTHONUNBUFFERED",
 ):

@@ -65,7 +65,11 @@ async def needs(settings: WorkerSettings) -> AsyncIterator[Needs]:
             ),
             open_storage(settings.storage),
             publisher,
-            AddressPolicy(settings.allow_loopback_sources, frozenset(settings.denied_endpoints)),
+            AddressPolicy(
+                settings.allow_loopback_sources,
+                frozenset(settings.denied_endpoints),
+                settings.source_files,
+            ),
             worker_name(settings),
             threads,
         )

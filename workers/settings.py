@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import Annotated, ClassVar, TypeVar
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 Table = TypeVar("Table", bound="WorkerSettings")
@@ -49,6 +49,8 @@ class WorkerSettings(BaseSettings):
     # Sources on these addresses are refused: our own servers, "host:port" each.
     denied_endpoints: Annotated[list[str], NoDecode] = Field(default_factory=list)
     allow_loopback_sources: bool = False
+    # Below it lie files that may be sources; empty means none.
+    source_files: Path | None = None
     worker_name: str = ""
 
     @field_validator("data_dir")
@@ -62,6 +64,24 @@ class WorkerSettings(BaseSettings):
         return (
             [v.strip() for v in value.split(",") if v.strip()] if isinstance(value, str) else value
         )
+
+    @field_validator("source_files", mode="before")
+    @classmethod
+    def _none(cls, value: object) -> object:
+        return value or None
+
+    @field_validator("source_files")
+    @classmethod
+    def _apart(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        """Our own databases are no sources."""
+        if value is None:
+            return None
+        if not value.is_absolute():
+            raise ValueError("SOURCE_FILES must be an absolute path")
+        found, own = value.resolve(), info.data.get("data_dir")
+        if own and (own.is_relative_to(found) or found.is_relative_to(own)):
+            raise ValueError("SOURCE_FILES must lie outside DATA_DIR, and not around it")
+        return found
 
     @field_validator("storage_url")
     @classmethod

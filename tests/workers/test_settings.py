@@ -75,3 +75,18 @@ def test_no_secret_shows_in_a_settings_repr(directory: Path, monkeypatch) -> Non
     monkeypatch.setenv("SECRET_KEY", "canary")
     monkeypatch.setenv("DATABASE_URL", "postgresql://u:canary@db/x")
     assert "canary" not in repr(load(WebSettings))
+
+
+@pytest.mark.parametrize("value", ["relative", "{data}", "{data}/storage", "{data}/.."])
+def test_files_of_our_own_are_no_sources(directory: Path, monkeypatch, value: str) -> None:
+    monkeypatch.setenv("SOURCE_FILES", value.format(data=directory))
+    with pytest.raises(SystemExit, match="SOURCE_FILES must"):
+        load(WorkerSettings)
+
+
+def test_no_directory_means_no_file_sources(directory: Path, tmp_path_factory, monkeypatch) -> None:
+    monkeypatch.setenv("SOURCE_FILES", "")
+    assert load(WorkerSettings).source_files is None
+    files = tmp_path_factory.mktemp("files")
+    monkeypatch.setenv("SOURCE_FILES", str(files))
+    assert load(WorkerSettings).source_files == files
