@@ -62,6 +62,10 @@ class NameTaken(ConnectionRefused):
     """Another connection has this name."""
 
 
+class NoCredential(ConnectionRefused):
+    """This kind of database takes no password."""
+
+
 class TooManyChecks(ConnectionRefused):
     """The actor checked too often within the last minute."""
 
@@ -117,9 +121,9 @@ def edit(connection: Connection, form: ConnectionForm, actor: audit.Actor) -> Co
     before = _current(connection)
     changed = form.save(commit=False)
     password = form.cleaned_data["password"]
-    if changed.target != before.target and not password:
+    if changed.target != before.target and not form.new_secret:
         raise ConnectionChanged(CHANGED)
-    stray = _write_next(before, changed, password) if password else None
+    stray = _write_next(before, changed, password) if form.new_secret else None
     columns = _changed_columns(before, changed)
     try:
         with transaction.atomic():
@@ -136,8 +140,10 @@ def edit(connection: Connection, form: ConnectionForm, actor: audit.Actor) -> Co
 def rotate(connection: Connection, username: str, password: str, actor: audit.Actor) -> Connection:
     """Store a new password, and perhaps another user, as the next version.
 
-    Raises Unavailable, ConnectionChanged, ConnectionGone.
+    Raises Unavailable, NoCredential, ConnectionChanged, ConnectionGone.
     """
+    if not connection.kind.has("password"):
+        raise NoCredential(f"{connection.kind.label} takes no password: there is none to rotate.")
     before, changed = _current(connection), _current(connection)
     changed.username = username or before.username
     stray = _write_next(before, changed, password)

@@ -11,7 +11,8 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxLengthValidator, MaxValueValidator, MinValueValidator
 
-from extraction.connection import DIALECTS
+from extraction.connection import DIALECTS, Dialect
+from extraction.files import path_problem
 
 # Letters to Unicode, nothing to the eye.
 BLANKS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
@@ -94,9 +95,17 @@ class SourceNameField(TextField):
 
 
 class DatabaseField(SourceNameField):
+    """A name; of a kind that is a file, the path of it."""
+
+    file = False
+
     def validate(self, value: str) -> None:
         super().validate(value)
-        if "=" in value or "://" in value:
+        if self.file:
+            problem = path_problem(value) if value else ""
+            if problem:
+                raise ValidationError(problem, code="path")
+        elif "=" in value or "://" in value:
             raise ValidationError(
                 "Only the name of the database: no URL and no key=value.", code="conninfo"
             )
@@ -179,9 +188,23 @@ def _is_address(host: str) -> bool:
     return True
 
 
+class DialectSelect(forms.Select):
+    """Each kind says which fields it has, so that a script can hide the others."""
+
+    def create_option(self, name: str, value: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        option = super().create_option(name, value, *args, **kwargs)
+        dialect = DIALECTS.get(str(value))
+        if dialect:
+            option["attrs"] |= {"data-fields": " ".join(dialect.fields)}
+            option["attrs"] |= {"data-port": dialect.default_port or ""}
+        return option
+
+
 class DialectField(forms.ChoiceField):
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(choices=[(n, d.label) for n, d in DIALECTS.items()], **kwargs)
+        choices = [(n, f"{d.label} ({d.tested})") for n, d in DIALECTS.items()]
+        super().__init__(choices=choices, widget=DialectSelect, **kwargs)
+        self.widget.attrs["data-kinds"] = True
 
     def validate(self, value: str) -> None:
         if value in DIALECTS or value in self.empty_values:
@@ -220,18 +243,20 @@ class CountField(forms.IntegerField):
 
 
 class PortField(CountField):
-    default_error_messages = {
-        "required": "A port is needed; PostgreSQL's own is 5432.",
-        "invalid": "A port is a number from 1 to 65535; PostgreSQL's own is 5432.",
-    }
-
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(maximum=65535, **kwargs)
+        self.of(DIALECTS["postgresql"])
+
+    def of(self, dialect: Dialect) -> None:
+        """Speak of the port that this kind of database has by default."""
+        self.own = f"{dialect.label}'s own is {dialect.default_port}"
+        self.error_messages["required"] = f"A port is needed; {self.own}."
+        self.error_messages["invalid"] = f"A port is a number from 1 to 65535; {self.own}."
 
     def run_validators(self, value: int | None) -> None:
         if value is not None and not 1 <= value <= 65535:
             raise ValidationError(
-                f"{value} is not a port. A port lies between 1 and 65535; PostgreSQL's own is 5432.",
+                f"{value} is not a port. A port lies between 1 and 65535; {self.own}.",
                 code="port",
             )
 

@@ -10,7 +10,7 @@ import unicodedata
 import uuid
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from django import forms
 from django.core.exceptions import ValidationError
@@ -18,7 +18,7 @@ from django.core.exceptions import ValidationError
 from dashboard import fields
 from dashboard.limit_fields import LIMITS, LimitFields
 from dashboard.models import Connection
-from extraction.connection import Options, Target
+from extraction.connection import DIALECTS, SERVER_FIELDS, Dialect, Options, Target
 
 TARGET = ("dialect", "host", "port", "database", "username", "tls")
 # What a caller of the API may put into `options`, and what beside it.
@@ -46,7 +46,10 @@ class ConnectionForm(ModelForm, LimitFields):
     dialect = fields.DialectField(label="Kind of database", initial="postgresql")
     host = fields.HostField(label="Host", help_text="One name or address. No URL.")
     port = fields.PortField(label="Port", initial=5432)
-    database = fields.DatabaseField(label="Database name")
+    database = fields.DatabaseField(
+        label="Database name",
+        help_text="Of a file, its path below the workers' directory of file sources.",
+    )
     username = fields.SourceNameField(label="User")
     password = fields.PasswordField(label="Password", required=False)
     tls = fields.TlsField(label="TLS", required=False)
@@ -68,6 +71,22 @@ class ConnectionForm(ModelForm, LimitFields):
             self.initial.pop("tls", None)
             self.initial.pop("port", None)
             self.fields["password"].required = True
+        self._fit()
+
+    def _fit(self) -> None:
+        """Ask for what the chosen kind of database has."""
+        for name in SERVER_FIELDS:
+            if not self.kind.needs(name):
+                self.fields[name].required = False
+        cast(fields.DatabaseField, self.fields["database"]).file = self.kind.file
+        cast(fields.PortField, self.fields["port"]).of(self.kind)
+
+    @property
+    def kind(self) -> Dialect:
+        """What was sent, else what is stored."""
+        stored = self.initial.get("dialect") or ""
+        sent = self.data.get(self.add_prefix("dialect"), "") if self.is_bound else stored
+        return DIALECTS.get(sent if isinstance(sent, str) else "", DIALECTS["postgresql"])
 
     @classmethod
     def from_api(
@@ -85,6 +104,7 @@ class ConnectionForm(ModelForm, LimitFields):
             options, unknown = {}, [*unknown, "options"]
         blank = cls(instance=instance)
         data = {n: blank.get_initial_for_field(f, n) for n, f in blank.fields.items()}
+        _of_another_kind(data, payload)
         data |= {k: v for k, v in options.items() if k in API_OPTIONS}
         data |= {k: v for k, v in payload.items() if k in API_FIELDS}
         form = cls(data, instance=instance)
@@ -121,7 +141,9 @@ class ConnectionForm(ModelForm, LimitFields):
         for key in self.unknown:
             # Under its own name, which add_error() refuses for what is no field.
             self.errors[key] = self.error_class([ValidationError(_unknown(key), code="unknown")])
-        cleaned["tls"] = cleaned.get("tls") or fields.default_tls(cleaned.get("host", ""))
+        self._leave_out(cleaned)
+        if self.kind.has("tls"):
+            cleaned["tls"] = cleaned.get("tls") or fields.default_tls(cleaned.get("host", ""))
         for name in LIMITS:
             # Emptied means the default; left out, by a page without the field, is kept.
             kept = Options() if name in self.data else self.instance.limits
@@ -130,8 +152,24 @@ class ConnectionForm(ModelForm, LimitFields):
         self._demand_password(cleaned)
         return cleaned
 
+    def _leave_out(self, cleaned: dict[str, Any]) -> None:
+        """What this kind of database does not have. A port or a mode of TLS may be the form's
+        own; what somebody typed is refused, never dropped in silence."""
+        for name in SERVER_FIELDS:
+            if self.kind.has(name):
+                continue
+            if name in ("port", "tls"):
+                self.errors.pop(name, None)
+            elif cleaned.get(name):
+                what = str(self.fields[name].label).lower()
+                message = f"{self.kind.label} has no {what}: leave it empty."
+                self.add_error(name, ValidationError(message, code="foreign"))
+            cleaned[name] = 0 if name == "port" else ""
+
     def _demand_password(self, cleaned: dict[str, Any]) -> None:
         """A stored password is never sent to another place than it was entered for."""
+        if not self.kind.needs("password"):
+            return
         if self.is_new or cleaned.get("password") or "password" in self.errors:
             return
         changed = [n for n in TARGET if n in cleaned and cleaned[n] != self.initial.get(n)]
@@ -142,6 +180,12 @@ class ConnectionForm(ModelForm, LimitFields):
                 "the old target."
             )
             self.add_error("password", ValidationError(message, code="again"))
+
+    @property
+    def new_secret(self) -> bool:
+        """Whether a valid form has a secret to store: a password, or none for another target."""
+        changed = any(self.cleaned_data[name] != self.initial.get(name) for name in TARGET)
+        return bool(self.cleaned_data["password"]) or (changed and not self.kind.needs("password"))
 
     def save(self, commit: bool = False) -> Connection:
         if commit:
@@ -160,10 +204,23 @@ class CredentialForm(forms.Form):
     def __init__(self, *args: Any, connection: Connection, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.connection = connection
+        self.fields["password"].required = connection.kind.needs("password")
         self.initial.setdefault("username", connection.username)
 
     def clean_username(self) -> str:
         return self.cleaned_data["username"] or self.connection.username
+
+
+def _of_another_kind(data: dict[str, Any], payload: Mapping[str, Any]) -> None:
+    """Take out of the stored values what another kind of database does not have."""
+    dialect = DIALECTS.get(str(payload.get("dialect", data["dialect"])))
+    if dialect is None:
+        return
+    for name in SERVER_FIELDS:
+        if not dialect.has(name):
+            data[name] = ""
+    if dialect is not DIALECTS.get(data["dialect"]) or not data["port"]:
+        data["port"] = dialect.default_port
 
 
 def _is_uuid(text: str) -> bool:

@@ -15,7 +15,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Lower
 
-from extraction.connection import Options, Target
+from extraction.connection import DIALECTS, Dialect, Options, Target
 from workers.contract import workflow_id
 
 
@@ -56,6 +56,18 @@ class Connection(models.Model):
     @property
     def target(self) -> Target:
         return Target(self.dialect, self.host, self.port, self.database, self.username, self.tls)
+
+    @property
+    def kind(self) -> Dialect:
+        return DIALECTS[self.dialect]
+
+    @property
+    def where(self) -> str:
+        """Where the database is, for people."""
+        if self.kind.file:
+            return f"{self.kind.label} file {self.database}"
+        server = f"{self.host}:{self.port}" if self.port else self.host
+        return " / ".join(part for part in (server, self.database) if part)
 
     @property
     def limits(self) -> Options:

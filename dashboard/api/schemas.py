@@ -24,15 +24,17 @@ REFUSALS = dict.fromkeys((400, 401, 403, 404, 409, 422, 429, 503), Problem)
 
 
 class ConnectionIn(Schema):
-    """A connection as it is created; a PATCH sends only what changes."""
+    """A connection as it is created; a PATCH sends only what changes. A file (`sqlite`, `duckdb`)
+    has a `database`, its path, and neither host nor port, username, password and tls; a server's
+    port is its kind's own where none is sent."""
 
     name: str
     dialect: str = "postgresql"
-    host: str
-    port: int = 5432
-    database: str
-    username: str
-    password: str
+    host: str = ""
+    port: int | None = None
+    database: str = ""
+    username: str = ""
+    password: str = ""
     tls: str | None = None
     options: dict[str, Any] = {}
     owner: str = ""

@@ -44,6 +44,24 @@ document.addEventListener("click", (event) => {
   }
 });
 
+// Shows the fields that the chosen kind of database has; what is hidden is not sent.
+function fit(select) {
+  const { fields, port } = select.selectedOptions[0]?.dataset ?? {};
+  if (fields === undefined) return;
+  for (const part of select.form.querySelectorAll("[data-only]")) {
+    part.hidden = !fields.split(" ").includes(part.dataset.only);
+    for (const input of part.querySelectorAll("input, select")) input.disabled = part.hidden;
+  }
+  const own = [...select.options].map((option) => option.dataset.port);
+  const box = select.form.elements.namedItem("port");
+  if (port && (!box.value || own.includes(box.value))) box.value = port;
+}
+
+for (const select of document.querySelectorAll("select[data-kinds]")) {
+  select.addEventListener("change", () => fit(select));
+  fit(select);
+}
+
 // Filters a list of names while somebody types; the server says what matches, as on Enter.
 async function filter(form) {
   const pane = form.closest(".pane"), query = new URLSearchParams(location.search);

@@ -184,6 +184,7 @@ def _page(
         "ended": connection.runs.exclude(status__in=Run.OPEN).first(),
         "last_good": connection.runs.filter(status=Run.Status.SUCCEEDED).first(),
         "role_sql": _role_script(connection.target),
+        "kind": connection.dialect,
         "start": SelectionForm(),
         "checked": checks.kept(request.session, connection),
     }
@@ -201,7 +202,8 @@ def _form(
         "form": form,
         "connection": connection,
         "notice": notice,
-        "role_sql": _role_script(_typed_target(form)),
+        "role_sql": _role_script(target := _typed_target(form)),
+        "kind": target.dialect,
     }
     return render(request, "connections/form.html", page, status=status)
 

@@ -20,6 +20,12 @@ NAMES = {
     "version": "Version",
     "catalogue": "Read the catalogue",
 }
+OF_FILES = {
+    "file": "Find the file",
+    "open": "Open it",
+    "version": "Version",
+    "catalogue": "Read the catalogue",
+}
 
 
 @dataclass(frozen=True)
@@ -62,12 +68,13 @@ def kept(session: SessionBase, connection: Connection) -> Checked | None:
 
 def ladder(result: CheckResult) -> list[Rung]:
     tried = {step.name: step for step in result.steps}
-    order = [*NAMES, *(name for name in tried if name not in NAMES)]
+    names = OF_FILES if "file" in tried else NAMES
+    order = [*names, *(name for name in tried if name not in names)]
     return [_rung(name, tried.get(name)) for name in order]
 
 
 def _rung(name: str, step: CheckStep | None) -> Rung:
-    shown = NAMES.get(name, name)
+    shown = (NAMES | OF_FILES).get(name, name)
     if step is None:
         return Rung(shown, "not tried")
     if step.ok:

@@ -84,10 +84,9 @@ HOSTILE: list[tuple[str, object, str]] = [
     ("password", 12345678, "must be text"),
     ("password", "", "A password is needed"),
     ("dialect", "postgresql+psycopg", "Write postgresql"),
-    ("dialect", "sqlite", "not served"),
-    ("dialect", "sqlite+pysqlite", "not served"),
+    ("dialect", "sqlite+pysqlite", "Write sqlite"),
     ("dialect", "db2", "not served"),
-    ("dialect", "duckdb", "not served"),
+    ("dialect", "redshift", "not served"),
     ("dialect", "PostgreSQL", "not served"),
     ("tls", "prefer", "nothing in between"),
     ("tls", "allow", "nothing in between"),
@@ -357,3 +356,96 @@ def test_a_credential_refuses(stored, values, field):
     bound = CredentialForm(values, connection=stored)
     assert not bound.is_valid()
     assert set(bound.errors) == {field}
+
+
+FILE = {"name": "shop", "dialect": "sqlite", "database": "sub/shop=1.db"}
+
+
+@pytest.fixture
+def stored_file() -> Connection:
+    return Connection.objects.create(
+        name="shop",
+        dialect="sqlite",
+        host="",
+        port=0,
+        database="shop.db",
+        username="",
+        tls="",
+        credential_path="connections/y",
+        credential_version=1,
+    )
+
+
+def test_a_file_needs_a_path_and_nothing_else():
+    bound = ConnectionForm.from_api(FILE)
+    assert bound.is_valid(), bound.errors
+    assert bound.target == Target("sqlite", "", 0, "sub/shop=1.db", "", "")
+    assert bound.new_secret
+
+
+def test_a_page_without_script_sends_fields_that_a_file_does_not_have():
+    """Port and TLS are the page's own and are ignored; what somebody typed is refused."""
+    sent = {
+        **FILE,
+        "host": "",
+        "port": "5432",
+        "tls": "verify-full",
+        "username": "",
+        "password": "",
+    }
+    bound = ConnectionForm(sent)
+    assert bound.is_valid(), bound.errors
+    assert bound.target == Target("sqlite", "", 0, "sub/shop=1.db", "", "")
+    assert ConnectionForm({**sent, "port": "70000"}).is_valid()
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "sentence"),
+    [
+        ("host", "db.example", "SQLite has no host: leave it empty."),
+        ("username", "surveyor", "SQLite has no user: leave it empty."),
+        ("password", "canary-81c0", "SQLite has no password: leave it empty."),
+        ("database", "", "needed"),
+        ("database", "/etc/passwd", "absolute"),
+        ("database", "../shop.db", "with .."),
+        ("database", "file:shop.db?mode=rw", "not a URL"),
+        ("database", ":memory:", "special name"),
+        ("database", "a\\b.db", "backslash"),
+        ("database", "d" * 129, "128"),
+    ],
+)
+def test_a_file_refuses_at_the_field(field, value, sentence):
+    bound = ConnectionForm.from_api({**FILE, field: value})
+    assert not bound.is_valid()
+    assert set(bound.errors) == {field}
+    assert sentence in messages(bound, field)
+
+
+def test_a_server_becomes_a_file_and_a_file_a_server(stored, stored_file):
+    patch = {"dialect": "sqlite", "database": "hr.db"}
+    file = ConnectionForm.from_api(patch, stored)
+    assert file.is_valid(), file.errors
+    assert file.target == Target("sqlite", "", 0, "hr.db", "", "")
+    assert file.new_secret
+    server = ConnectionForm.from_api({"dialect": "postgresql", "database": "hr"}, stored_file)
+    assert not server.is_valid()
+    assert set(server.errors) == {"host", "username", "password"}
+    whole = {"dialect": "postgresql", "database": "hr", "host": "h.example", "username": "u"}
+    whole = ConnectionForm.from_api({**whole, "password": "p"}, stored_file)
+    assert whole.is_valid(), whole.errors
+    assert (whole.target.port, whole.target.tls) == (5432, "verify-full")
+
+
+def test_a_file_keeps_its_secret_unless_its_path_changes(stored_file):
+    kept = ConnectionForm.from_api({"owner": "team"}, stored_file)
+    assert kept.is_valid(), kept.errors
+    assert not kept.new_secret
+    moved = ConnectionForm.from_api({"database": "b.db"}, stored_file)
+    assert moved.is_valid(), moved.errors
+    assert moved.new_secret
+
+
+def test_each_kind_says_what_it_was_tested_against_and_which_fields_it_has():
+    drawn = str(ConnectionForm()["dialect"])
+    assert 'value="sqlite" data-fields="database" data-port="">SQLite (tested with 3.40)' in drawn
+    assert "PostgreSQL (tested with 15 and 18)" in drawn

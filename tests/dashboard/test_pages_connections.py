@@ -316,3 +316,54 @@ def test_the_ladder_names_the_steps_that_were_not_tried():
     ]
     assert rungs[1].fix == "Open the port."
     assert rungs[5].detail == "not tried"
+
+
+def test_the_page_of_a_file_speaks_of_a_file(client, admin):
+    file = cast.connection(
+        "shop", dialect="sqlite", host="", port=0, database="sub/shop.db", username="", tls=""
+    )
+    client.force_login(admin)
+    text = client.get(f"/connections/{file.id}/").content.decode()
+    assert "SQLite file sub/shop.db" in text
+    assert "a file takes none" in text
+    assert "Finds the file" in text
+    assert "No role and no password" in text
+    assert "<dt>TLS</dt>" not in text
+    assert "/rotate/" not in text
+    assert "SQLite file sub/shop.db" in client.get("/connections/").content.decode()
+
+
+def test_a_file_has_no_credential_to_rotate(client, admin):
+    file = cast.connection("shop", dialect="sqlite", host="", port=0, username="", tls="")
+    client.force_login(admin)
+    answer = client.post(f"/connections/{file.id}/rotate/", {"password": "canary"})
+    assert answer.status_code == 409
+    assert "takes no password" in answer.content.decode()
+
+
+def test_what_a_kind_does_not_have_is_marked_for_the_script_and_refused_at_the_field(
+    client, admin, no_vault
+):
+    client.force_login(admin)
+    drawn = client.get("/connections/new/").content.decode()
+    assert re.findall(r'data-only="(\w+)"', drawn) == ["host", "port", "tls", "username"]
+    page = client.post("/connections/new/", FORM | {"dialect": "sqlite", "database": "shop.db"})
+    text = page.content.decode()
+    assert page.status_code == 422
+    for field in ("host", "username", "password"):
+        assert f'id="id_{field}_error"' in text
+    assert 'id="id_port_error"' not in text
+    emptied = {"dialect": "sqlite", "host": "", "username": "", "password": ""}
+    # Valid: only Vault is missing.
+    assert client.post("/connections/new/", FORM | emptied).status_code == 503
+
+
+def test_the_ladder_of_a_file_shows_the_steps_of_a_file():
+    steps = [CheckStep("file", True, "found"), CheckStep("open", False, "no", "mend")]
+    rungs = ladder(CheckResult(False, "", 0.0, steps))
+    assert [(rung.name, rung.tone) for rung in rungs] == [
+        ("Find the file", "ok"),
+        ("Open it", "bad"),
+        ("Version", "idle"),
+        ("Read the catalogue", "idle"),
+    ]

@@ -304,7 +304,7 @@ class _Recording(Engine):
         receive = session.receive
 
         def noted(kind: str, items: Any) -> Any:
-            if kind in ("relations", "schemas"):
+            if kind in ("columns", "schemas"):  # what is read first
                 self.read_first.append((items[0].schema, items[0].name))
             return receive(kind, items)
 

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import secrets
+import sqlite3
 
 import psycopg
 import pyarrow.parquet as pq
@@ -208,6 +209,41 @@ async def test_under_asgi_the_rows_are_streamed_too(admin, fleet, postgres, data
     assert response.status_code == 200
     assert response.is_async
     assert b"".join([chunk async for chunk in response]) == expected
+
+
+def test_a_file_is_checked_and_read_by_workers_that_allow_it(call, instance, tmp_path):
+    files = tmp_path / "files"
+    files.mkdir()
+    with sqlite3.connect(files / "shop.db") as shop:
+        shop.execute("create table artist (id integer primary key, name text not null)")
+        shop.execute("create view names as select name from artist")
+    started = Fleet(instance.worker_environment, tmp_path)
+    started.start("w1", SOURCE_FILES=str(files))
+    try:
+        body = {"name": "shop", "dialect": "sqlite", "database": "shop.db"}
+        made = call("post", "/connections", body)
+        assert made.status_code == 201, made.content
+        shown = made.json()
+        assert (shown["host"], shown["port"], shown["username"], shown["tls"]) == ("", 0, "", "")
+        until(lambda: any(w.is_alive for w in temporal_bridge.workers()), 30)
+        checked = call("post", f"/connections/{shown['id']}/check").json()
+        assert checked["ok"], checked
+        assert [step["name"] for step in checked["steps"]] == [
+            *("file", "open", "version", "catalogue"),
+        ]
+        run_id = call("post", "/runs", {"connection": "shop"}).json()["id"]
+        run = finished(call, run_id)
+        assert (run["status"], run["counts"]["relations"], run["counts"]["columns"]) == (
+            *("succeeded", 2, 3),
+        )
+        elsewhere = call("patch", f"/connections/{shown['id']}", {"database": "absent.db"})
+        assert elsewhere.status_code == 200
+        checked = call("post", f"/connections/{shown['id']}/check").json()
+        assert [(step["name"], step["ok"]) for step in checked["steps"]] == [("file", False)]
+        refused = call("put", f"/connections/{shown['id']}/credential", {"password": "x"})
+        assert refused.status_code == 409
+    finally:
+        started.stop()
 
 
 def test_rotating_editing_and_deleting(call, instance, postgres, database):

@@ -16,6 +16,7 @@ from dashboard.connections import (
     ConnectionChanged,
     ConnectionGone,
     NameTaken,
+    NoCredential,
     TooManyChecks,
     Unavailable,
 )
@@ -397,3 +398,21 @@ def test_a_check_without_temporal_says_so(settings):
     with pytest.raises(Unavailable, match="Temporal"):
         connections.check(connection, "bob")
     assert time.monotonic() - begun < 6
+
+
+def test_a_file_has_an_empty_secret_that_is_bound_to_its_path(worker):
+    payload = {"name": "shop", "dialect": "sqlite", "database": "a.db"}
+    bound = ConnectionForm.from_api(payload)
+    assert bound.is_valid(), bound.errors
+    connection = connections.create(bound, "alice")
+    assert password_of(worker, connection) == ""
+    moved = connections.edit(fresh(connection), form(fresh(connection), database="b.db"), "alice")
+    assert moved.credential_version == 2
+    assert password_of(worker, connection) == ""
+    Connection.objects.update(database="behind-the-form.db")
+    with pytest.raises(CredentialRefused):
+        password_of(worker, connection)
+    with pytest.raises(NoCredential):
+        connections.rotate(fresh(connection), "", "canary", "alice")
+    kept = connections.edit(fresh(moved), form(fresh(moved), owner="team"), "alice")
+    assert kept.credential_version == 2
