@@ -108,6 +108,11 @@ DIALECTS = {
     ),
     "mysql": Dialect("MySQL", 3306, "extraction.sources.mysql"),
     "mariadb": Dialect("MariaDB", 3306, "extraction.sources.mysql"),
+    "duckdb": Dialect(
+        *("DuckDB", 0, "extraction.sources.duckdb", ("database",)),
+        extra="duckdb",
+        tested="tested with 1.5",
+    ),
 }
 
 

@@ -12,11 +12,11 @@ from typing import Any
 from urllib.parse import quote
 
 import pyarrow as pa
-from sqlalchemy import URL, create_engine
+from sqlalchemy import URL, Connection, create_engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
-from extraction.connection import Credentials, Item, Options, Oversized, Per, Target
+from extraction.connection import Credentials, Item, Options, Per, Target
 from extraction.errors import (
     FileRefused,
     PermissionDenied,
@@ -29,17 +29,12 @@ from extraction.errors import (
 )
 from extraction.sources import sqlite_rows as rows
 from extraction.sources import sqlite_sql as sql
-from extraction.sources.filed import no_tls as start_tls
-from extraction.sources.session import BaseSession, in_order
+from extraction.sources.filed import LARGEST_READ, FileSession, Rows, bounded, items_of, safe
+from extraction.sources.filed import start_tls as start_tls
+from extraction.sources.session import in_order
 
-__all__ = ["SQLiteSession", "open_session", "role_script", "start_tls"]
-
-# A batch that answers with more text is halved, so that memory stays bounded.
-LARGEST_READ = 32 * 2**20
-ROWS_AT_ONCE = 2_000
 # Steps of SQLite's virtual machine between two looks at the clock: a millisecond or so.
 STEPS = 100_000
-MAX_MESSAGE = 200
 
 
 def open_session(
@@ -81,28 +76,25 @@ def role_script(target: Target) -> str:
     )
 
 
-class SQLiteSession(BaseSession):
+class SQLiteSession(FileSession):
     dialect = "sqlite"
     product = "SQLite"
     oldest = "3.37"
 
-    def __init__(self, connection: Any, target: Target, path: Path, options: Options) -> None:
-        super().__init__(options)
-        self._connection = connection
-        self._driver: sqlite3.Connection = connection.connection.driver_connection
+    def __init__(
+        self, connection: Connection, target: Target, path: Path, options: Options
+    ) -> None:
+        super().__init__(connection, target, path, options)
         self._until = float("inf")
         self._spelled: dict[str, str] = {}
-        self._closed = False
         self.server_version = sqlite3.sqlite_version
-        self.database = target.database
         self._driver.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
         self._driver.set_progress_handler(self._overdue, STEPS)
         for pragma in sql.PIN:
             self.fetch(f"pragma {pragma}")
         self._check_version()
-        application, _ = self.fetch(sql.WHO)[0]
-        # A file that takes this one's place while it is read is another database.
-        self.identity = f"{target.database}/{application:x}/{path.stat().st_ino}"
+        ((application,),) = self.fetch("pragma application_id")
+        self.identity += f"/{application:x}"
 
     def _check_version(self) -> None:
         if sqlite3.sqlite_version_info < (3, 37):
@@ -114,20 +106,20 @@ class SQLiteSession(BaseSession):
 
     def inventory(self, per: Per) -> list[Item]:
         statement = sql.INVENTORY.get(per)
-        return _items(self.fetch(statement)) if statement else []
+        return items_of(self.fetch(statement)) if statement else []
 
     def present(self, per: Per, items: Sequence[Item]) -> list[Item]:
         if per == "schemas":
             return list(items)
         planned = {item.name for item in items}
-        found = [i for i in _items(self.fetch(sql.BY_ID, _ids(items))) if i.name in planned]
+        found = [i for i in items_of(self.fetch(sql.BY_ID, _ids(items))) if i.name in planned]
         missing = sorted(planned - {item.name for item in found})
         if missing:
             # Vanished, or made anew; a name that is no text cannot have moved unseen.
-            found = in_order([*found, *_items(self.fetch(sql.BY_NAME, json.dumps(missing)))])
+            found = in_order([*found, *items_of(self.fetch(sql.BY_NAME, json.dumps(missing)))])
         return found
 
-    def receive(self, kind: str, items: Sequence[Item]) -> list[tuple[Any, ...]]:
+    def receive(self, kind: str, items: Sequence[Item]) -> Rows:
         statement = sql.READ.get(kind)
         if statement is None:
             return []
@@ -161,7 +153,7 @@ class SQLiteSession(BaseSession):
             with self._using, suppress(sqlite3.Error):
                 self._driver.rollback()
 
-    def fetch(self, statement: str, *values: str, most: int | None = None) -> list[tuple[Any, ...]]:
+    def fetch(self, statement: str, *values: str, most: int | None = None) -> Rows:
         """One statement of ours, under the session's limits. Raises Oversized where its texts
         are longer than `most` characters."""
         with self._running():
@@ -178,48 +170,15 @@ class SQLiteSession(BaseSession):
         self._rows += len(found)
         return found
 
-    def _all(
-        self, statement: str, values: Sequence[str], most: int | None
-    ) -> list[tuple[Any, ...]]:
-        cursor = self._driver.execute(statement, values)
-        if most is None:
-            return cursor.fetchall()
-        found: list[tuple[Any, ...]] = []
-        length = 0
-        while some := cursor.fetchmany(ROWS_AT_ONCE):
-            length += sum(len(value) for row in some for value in row if type(value) is str)
-            if length > most:
-                cursor.close()
-                raise Oversized
-            found += some
-        return found
+    def _all(self, statement: str, values: Sequence[str], most: int | None) -> Rows:
+        return bounded(self._driver.execute(statement, values), most)
 
     def _overdue(self) -> bool:
         """Asked by SQLite while a statement runs: true ends it."""
         return self._stopping.is_set() or time.monotonic() > self._until
 
-    def _interrupt(self) -> None:
-        self._driver.interrupt()
-
-    def _give_up(self) -> None:
-        self._driver.interrupt()
-
-    def _lost(self) -> bool:
-        return self._closed
-
     def _translated(self) -> AbstractContextManager[None]:
         return _translated()
-
-    def end_siblings(self) -> list[int]:
-        """None: a session lives in its worker's process and ends with it."""
-        return []
-
-    def close(self) -> None:
-        self._closed = True
-        engine = self._connection.engine
-        with suppress(DBAPIError, sqlite3.Error):
-            self._connection.close()
-        engine.dispose()
 
 
 def _escaped(data: bytes) -> str:
@@ -257,17 +216,8 @@ def _of(error: BaseException | None) -> SurveyorError:
         return SourceUnreachable("The file cannot be read at the moment.")
     if name.startswith("SQLITE_CORRUPT"):
         return StatementFailed("The file is damaged.", "Repair it with sqlite3's .recover.")
-    return StatementFailed(f"SQLite answered: {_safe(str(error))}")
-
-
-def _safe(text: str) -> str:
-    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
-    return shown[:MAX_MESSAGE]
+    return StatementFailed(f"SQLite answered: {safe(error)}")
 
 
 def _ids(items: Sequence[Item]) -> str:
     return json.dumps([item.id for item in items])
-
-
-def _items(found: Sequence[tuple[Any, ...]]) -> list[Item]:
-    return in_order([Item(*row) for row in found])

@@ -9,7 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from extraction.sources import sqlite_ddl as ddl
+from extraction.sources import ddl
+from extraction.sources.filed import Row, Rows
 from extraction.sources.naming import Names, quoted
 from extraction.sources.sqlite_types import logical_type
 from extraction.tables import from_rows, table_of
@@ -17,9 +18,6 @@ from extraction.tables import from_rows, table_of
 SCHEMA = "main"
 _KINDS = {"virtual": "virtual_table", "shadow": "shadow_table"}
 _GENERATED = {2: "VIRTUAL", 3: "STORED"}
-
-Row = tuple[Any, ...]
-Rows = list[Row]
 
 
 def schemas(rows: Rows) -> pa.Table:

@@ -100,4 +100,3 @@ HAS_ANALYZED = "select 1 from sqlite_schema where name = 'sqlite_stat1'"
 TABLE_NAMES = "select name from sqlite_schema where type in ('table', 'view')"
 
 PIN = ("query_only = 1", "trusted_schema = 0", "cell_size_check = 1", "mmap_size = 0")
-WHO = "select (select * from pragma_application_id), (select * from pragma_user_version)"

@@ -37,6 +37,17 @@ class FilePlace:
         self.dialect, self.connect, self.root = dialect, connect, root
         self.policy = AddressPolicy(files=root)
 
+    @classmethod
+    def fixture(cls, dialect: str, connect: Any) -> Any:
+        """The place of a class of tests."""
+
+        @pytest.fixture(scope="class")
+        @classmethod
+        def place(_: Any, tmp_path_factory: Any) -> FilePlace:
+            return cls(dialect, connect, tmp_path_factory.mktemp("files"))
+
+        return place
+
     def new(self, *statements: str) -> Target:
         target = Target(self.dialect, "", 0, f"{uuid.uuid4().hex}.db", "", "")
         self.execute(target, *statements)
@@ -187,10 +198,7 @@ class TestSQLite(DialectContract):
         ]),
     }  # fmt: skip
 
-    @pytest.fixture(scope="class")
-    @classmethod
-    def place(cls, tmp_path_factory: Any) -> FilePlace:
-        return FilePlace("sqlite", sqlite3.connect, tmp_path_factory.mktemp("files"))
+    place = FilePlace.fixture("sqlite", sqlite3.connect)
 
 
 @pytest.fixture

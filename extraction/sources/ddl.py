@@ -1,7 +1,7 @@
-"""What only the text of a statement in sqlite_schema says: CHECK, COLLATE, names of
-constraints, generated columns, expressions of indexes, triggers.
+"""What only the text of a CREATE statement says, where SQLite and DuckDB keep it: CHECK,
+COLLATE, names of constraints, generated columns, expressions of indexes, triggers.
 
-SQLite has parsed these texts before; here they are cut into words, never judged. What is
+The source has parsed these texts before; here they are cut into words, never judged. What is
 not understood is left out.
 """
 
@@ -89,6 +89,12 @@ def unquoted(text: str) -> str:
     if len(text) > 1 and text[0] in "\"`'" and text[-1] == text[0]:
         return text[1:-1].replace(text[0] * 2, text[0])
     return text[1:-1] if text[:1] == "[" else text
+
+
+def is_name(text: str) -> bool:
+    """Whether this is one quoted name and nothing else."""
+    found = _WORD.fullmatch(text)
+    return found is not None and found.lastgroup == "name"
 
 
 def words(sql: str) -> list[Word]:
