@@ -120,7 +120,7 @@ class DuckDBSession(FileSession):
 
     def end(self) -> None:
         if self._in_transaction and not self._closed:
-            with self._using, _translated():
+            with self._turns.turn(ahead=False), _translated():
                 self._in_transaction = False
                 self._driver.execute("rollback")
 

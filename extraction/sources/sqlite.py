@@ -129,7 +129,7 @@ class SQLiteSession(FileSession):
         most = LARGEST_READ if len(items) > 1 and kind != "columns" else None
         wanted = "[0]" if kind == "schemas" else _ids(items)
         values = [wanted] * statement.count("?")
-        return self.fetch(statement, *values, most=most)
+        return self.fetch(statement, *values, most=most, ahead=True)
 
     def build(self, kind: str, items: Sequence[Item], received: Any) -> pa.Table:
         if kind == "constraints":
@@ -150,13 +150,15 @@ class SQLiteSession(FileSession):
     def end(self) -> None:
         self._spelled = {}
         if self._driver.in_transaction:
-            with self._using, suppress(sqlite3.Error):
+            with self._turns.turn(ahead=False), suppress(sqlite3.Error):
                 self._driver.rollback()
 
-    def fetch(self, statement: str, *values: str, most: int | None = None) -> Rows:
+    def fetch(
+        self, statement: str, *values: str, most: int | None = None, ahead: bool = False
+    ) -> Rows:
         """One statement of ours, under the session's limits. Raises Oversized where its texts
         are longer than `most` characters."""
-        with self._running():
+        with self._running(ahead):
             self._statements += 1
             self._until = time.monotonic() + self._timeout
             try:
