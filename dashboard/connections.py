@@ -142,7 +142,7 @@ def rotate(connection: Connection, username: str, password: str, actor: audit.Ac
 
     Raises Unavailable, NoCredential, ConnectionChanged, ConnectionGone.
     """
-    if not connection.kind.has("password"):
+    if not connection.kind.secret:
         raise NoCredential(f"{connection.kind.label} takes no password: there is none to rotate.")
     before, changed = _current(connection), _current(connection)
     changed.username = username or before.username

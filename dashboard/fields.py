@@ -30,6 +30,15 @@ def folded(name: str) -> str:
     return unicodedata.normalize("NFKC", name).casefold()
 
 
+def what_a_database_is() -> str:
+    """Where it is no name: "SQLite, DuckDB: its path …. Oracle: the service name."."""
+    labels: dict[str, list[str]] = {}
+    for dialect in DIALECTS.values():
+        if dialect.database:
+            labels.setdefault(dialect.database, []).append(dialect.label)
+    return " ".join(f"{', '.join(names)}: {meaning}." for meaning, names in labels.items())
+
+
 def is_visible(text: str) -> bool:
     return any(not c.isspace() and c not in BLANKS for c in text)
 

@@ -48,7 +48,7 @@ class ConnectionForm(ModelForm, LimitFields):
     port = fields.PortField(label="Port", initial=5432)
     database = fields.DatabaseField(
         label="Database name",
-        help_text="Of a file, its path below the workers' directory of file sources.",
+        help_text=fields.what_a_database_is(),
     )
     username = fields.SourceNameField(label="User")
     password = fields.PasswordField(label="Password", required=False)

@@ -90,7 +90,8 @@ class Ladder:
         )
         self.steps: list[CheckStep] = []
         self.version, self.latency_ms = "", 0.0
-        self._file = DIALECTS[target.dialect].file
+        self._dialect = DIALECTS[target.dialect]
+        self._file = self._dialect.file
         self._current = "file" if self._file else "resolve"
         self._session: Session | None = None
         self._stopping = threading.Event()
@@ -130,14 +131,18 @@ class Ladder:
 
     def _network(self, policy: AddressPolicy) -> list[str]:
         host, port = self.target.host, self.target.port
+        if not self._dialect.has("host"):
+            return []
         with self._step("resolve") as say:
             addresses = resolve(host, port, policy, self.options.connect_timeout)
             say(f"{host} is {', '.join(addresses)}.")
         with self._step("connect") as say:
             address, connection = self._dial(addresses)
             say(f"{address} answers at port {port}.")
-        with connection, self._step("tls") as say:
-            say(_handshake(connection, self.target))
+        with connection:
+            if self._dialect.has("tls"):
+                with self._step("tls") as say:
+                    say(_handshake(connection, self.target))
         return [address, *(other for other in addresses if other != address)]
 
     def _source(self, credentials: Callable[[], Credentials], addresses: list[str]) -> None:

@@ -107,7 +107,7 @@ def _columns(rows: Rows) -> Iterator[Row]:
         text, logical = texts.get((schema, table), nothing), logical_type(kind)
         generated = "VIRTUAL" if name.lower() in text.generated else None
         yield (
-            *(schema, table, name, position, kind, logical.text, logical.length),
+            *(schema, table, name, position, kind, logical.word, logical.length),
             *(logical.precision, logical.scale, logical.items, nullable, default),
             *(None, generated, text.collations.get(name.lower()), comment),
         )

@@ -46,7 +46,7 @@ def columns(rows: Rows) -> pa.Table:
         "column_name": name,
         "position": [number + 1 for number in cid],
         "data_type": declared,
-        "logical_type": [one.text for one in logical],
+        "logical_type": [one.word for one in logical],
         "type_length": [one.length for one in logical],
         "type_precision": [one.precision for one in logical],
         "type_scale": [one.scale for one in logical],

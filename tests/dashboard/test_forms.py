@@ -449,3 +449,24 @@ def test_each_kind_says_what_it_was_tested_against_and_which_fields_it_has():
     drawn = str(ConnectionForm()["dialect"])
     assert 'value="sqlite" data-fields="database" data-port="">SQLite (tested with 3.40)' in drawn
     assert "PostgreSQL (tested with 15 and 18)" in drawn
+    assert "Oracle (not tested here)" in drawn
+    help_text = str(ConnectionForm()["database"].help_text)
+    assert "SQLite, DuckDB: its path" in help_text and "Oracle: the service name." in help_text
+
+
+def test_a_port_is_that_of_its_kind_where_none_is_sent():
+    whole = {"name": "x", "dialect": "oracle", "host": "o.example", "database": "ORCL"}
+    bound = ConnectionForm.from_api({**whole, "username": "u", "password": "p"})
+    assert bound.is_valid(), bound.errors
+    assert bound.target == Target("oracle", "o.example", 1521, "ORCL", "u", "")
+    typed = ConnectionForm.from_api({**whole, "username": "u", "password": "p", "port": 0})
+    assert "Oracle's own is 1521" in messages(typed, "port")
+
+
+def test_a_password_may_be_left_out_where_a_kind_says_so():
+    whole = {"name": "x", "dialect": "trino", "host": "t.example", "database": "hive"}
+    bound = ConnectionForm.from_api({**whole, "username": "u"})
+    assert bound.is_valid(), bound.errors
+    assert bound.new_secret
+    service = ConnectionForm.from_api({"name": "y", "dialect": "bigquery", "database": "project"})
+    assert service.is_valid(), service.errors

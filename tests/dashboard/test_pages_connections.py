@@ -325,7 +325,7 @@ def test_the_page_of_a_file_speaks_of_a_file(client, admin):
     client.force_login(admin)
     text = client.get(f"/connections/{file.id}/").content.decode()
     assert "SQLite file sub/shop.db" in text
-    assert "a file takes none" in text
+    assert "no password is needed" in text
     assert "Finds the file" in text
     assert "No role and no password" in text
     assert "<dt>TLS</dt>" not in text

@@ -68,6 +68,8 @@ class DialectContract:
     logs_in: ClassVar[bool] = False  # a password that can be wrong
     long_comments: ClassVar[bool] = False  # longer than what is kept of them
     zero_columns: ClassVar[bool] = False
+    # How a run of everything ends where nothing is refused.
+    ends: ClassVar[str] = "succeeded"
 
     # Its words.
     schema: ClassVar[str] = "main"
@@ -125,7 +127,7 @@ class DialectContract:
 
     def test_every_kind_is_what_was_made(self, shop: Target, engine_of: Any) -> None:
         snapshot = engine_of(shop).run()
-        assert snapshot.manifest["status"] == "succeeded", snapshot.manifest["denied"]
+        assert snapshot.manifest["status"] == self.ends, snapshot.manifest["denied"]
         found = {kind: rows_of(snapshot, kind) for kind in KINDS}
         for kind, rows in found.items():
             columns, expected = self.golden.get(kind, ("", []))
@@ -224,7 +226,7 @@ class DialectContract:
     ) -> None:
         target = place.new(*(self.table(name, name, "x") for name in self.hostile))
         snapshot = engine_of(target).run()
-        assert snapshot.manifest["status"] == "succeeded"
+        assert snapshot.manifest["status"] == self.ends
         found = [row["relation_name"] for row in rows_of(snapshot, "relations")]
         assert found == sorted(self.hostile)
         for name in self.hostile:
@@ -250,7 +252,7 @@ class DialectContract:
             {"of": "relations", "schema": schema, "name": name} for name in ("a", "b")
         ]
         assert _columns(snapshot) == [("c", "x"), ("c", "y"), ("d", "id")]
-        assert finished.status == "succeeded"
+        assert finished.status == self.ends
 
     def test_another_database_is_never_mixed_in(self, place: Any, engine_of: Any) -> None:
         one, other = (place.new(self.table("t", "id")) for _ in range(2))
@@ -263,7 +265,7 @@ class DialectContract:
         self, place: Any, engine_of: Any
     ) -> None:
         snapshot = engine_of(place.new(*self.emptying)).run()
-        assert snapshot.manifest["status"] == "succeeded"
+        assert snapshot.manifest["status"] in ("succeeded", self.ends)
         counts = {kind: n for kind, n in snapshot.manifest["counts"].items() if kind != "schemas"}
         assert counts == dict.fromkeys([kind for kind in KINDS if kind != "schemas"], 0)
 

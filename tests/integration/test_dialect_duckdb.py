@@ -35,9 +35,9 @@ class TestDuckDB(DialectContract):
         "schemas": ("schema_name", [("main",), ("s",)]),
         "relations": ("schema_name relation_name kind comment", [
             ("main", "t", "table", "hello"), ("main", "child", "table", None), ("s", "v", "view", None)]),
-        "columns": ("relation_name column_name logical_type nullable default generated collation", [
-            ("t", "id", "integer", False, None, None, None), ("t", "v", "array<integer>", True, *[None] * 3),
-            ("t", "name", "string", False, "'x'", None, "nocase"), ("v", "id", "integer", True, *[None] * 3),
+        "columns": ("relation_name column_name logical_type nullable default generated type_items", [
+            ("t", "id", "integer", False, None, None, None), ("t", "v", "array", True, None, None, "integer"),
+            ("t", "name", "string", False, "'x'", None, None), ("v", "id", "integer", True, *[None] * 3),
             ("t", "g", "decimal", True, "CAST((id * 2) AS DECIMAL(9,2))", "VIRTUAL", None),
             ("child", "id", "integer", True, None, None, None)]),
         "constraints": ("constraint_name kind columns referenced_relation", [
