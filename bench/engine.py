@@ -32,16 +32,24 @@ class EngineRun:
 
 
 def extract(
-    target: Target, password: str, storage_url: str, options: Options | None = None
+    target: Target,
+    password: str,
+    storage_url: str,
+    options: Options | None = None,
+    files: Path | None = None,
 ) -> EngineRun:
     """One whole extraction of everything, in this process."""
     options = options or Options()
+    policy = AddressPolicy(allow_loopback=True, files=files)
     credentials = Credentials(target.username, password)
     storage, run_id = open_storage(storage_url), str(uuid.uuid4())
     seconds: dict[str, float] = {}
     selection = Selection()
     statements = rows = 0
-    with _timed(seconds, "plan"), _session(target, credentials, options, run_id, -1) as session:
+    with (
+        _timed(seconds, "plan"),
+        _session(target, credentials, options, policy, run_id, -1) as session,
+    ):
         plan = make_plan(session, selection, storage, run_id)
         statements += session.load.statements
     path, shards = plan.path, plan.shards
@@ -51,7 +59,7 @@ def extract(
         for shard in shards:
             # As a worker does, which knows of its own shard only.
             plan = load_plan(storage, path, shard.id)
-            with _session(target, credentials, options, run_id, shard.id) as session:
+            with _session(target, credentials, options, policy, run_id, shard.id) as session:
                 outcome = read_shard(
                     session,
                     storage,
@@ -73,9 +81,13 @@ def extract(
 
 
 def _session(
-    target: Target, credentials: Credentials, options: Options, run_id: str, shard: int
+    target: Target,
+    credentials: Credentials,
+    options: Options,
+    policy: AddressPolicy,
+    run_id: str,
+    shard: int,
 ) -> Session:
-    policy = AddressPolicy(allow_loopback=True, denied=frozenset())
     label = f"surveyor run {run_id} shard {shard}"
     return open_session(target, credentials, options, policy, label)
 
@@ -98,7 +110,9 @@ def main() -> None:
     """A process of its own, so that its peak memory is the engine's: JSON in, JSON out."""
     spare_memory()
     order = json.load(sys.stdin)
-    run = extract(Target(**order["target"]), order["password"], order["storage"])
+    files = Path(order["files"]) if order.get("files") else None
+    before = time.process_time()
+    run = extract(Target(**order["target"]), order["password"], order["storage"], files=files)
     answer = {
         "run_id": run.run_id,
         "status": run.finished.status,
@@ -106,6 +120,7 @@ def main() -> None:
         "statements": run.statements,
         "rows": run.rows,
         "seconds": run.seconds,
+        "cpu": time.process_time() - before,
         "shards": run.shards,
         "peak_memory": peak_memory(),
     }

@@ -3,6 +3,7 @@
 Loads the file into a fresh PostgreSQL, extracts it as a role that may only connect,
 asks the server for everything a second time (bench/verify_sql.py) as superuser, and
 compares both as multisets: every kind, every column, every row. Exit 1 on any difference.
+A SQLite file is read where it lies (bench/verify_sqlite.py).
 psql's own commands in the file are obeyed: give it only files you would give to psql.
 With `--dialect mariadb` the same of a MariaDB (bench/verify_mysql.py), read as the user
 that the connection form prints.
@@ -16,18 +17,19 @@ import secrets
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import psycopg
 from psycopg.rows import dict_row
 
-from bench import verify_mysql, verify_sql
-from bench.compare import Comparison, Row, compare, snapshot_faults, snapshot_rows
+from bench import verify_mysql, verify_sql, verify_sqlite
+from bench.compare import Row, compare, snapshot_faults, snapshot_rows
 from bench.engine import extract
 from bench.load import Server, address, load
 from bench.mariadb import MariaDBServer
+from bench.report import Report
 from dashboard.local import warehouse
 from dashboard.local.servers import PostgresServer, start
 from extraction.catalog import KINDS
@@ -41,24 +43,6 @@ SET search_path = ''; SET TimeZone = 'UTC'; SET DateStyle = 'ISO'; SET IntervalS
 SET extra_float_digits = 3; SET bytea_output = 'hex'; SET quote_all_identifiers = off;
 SET standard_conforming_strings = on; SET statement_timeout = 0;
 """
-
-
-@dataclass(frozen=True)
-class Report:
-    product: str
-    server_version: str
-    status: str
-    comparisons: list[Comparison]
-    faults: list[str] = field(default_factory=list)
-
-    @property
-    def relations(self) -> int:
-        return next(c.expected for c in self.comparisons if c.kind == "relations")
-
-    @property
-    def passed(self) -> bool:
-        compared = all(comparison.equal for comparison in self.comparisons)
-        return compared and not self.faults and self.status == "succeeded"
 
 
 def verify(server: PostgresServer, database: str, storage: Path) -> Report:
@@ -91,7 +75,6 @@ def _compared(
     run = extract(target, password, f"file://{storage}")
     manifest = json.loads((storage / "snapshots" / run.run_id / "manifest.json").read_bytes())
     return Report(
-        product,
         version,
         run.finished.status,
         [
@@ -99,6 +82,7 @@ def _compared(
             for name, kind in KINDS.items()
         ],
         list(snapshot_faults(storage, manifest)),
+        product,
     )
 
 
@@ -132,7 +116,7 @@ def _arguments() -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("file", type=Path, help="SQL, or an archive of pg_dump")
+    parser.add_argument("file", type=Path, help="SQL, an archive of pg_dump, or a SQLite file")
     parser.add_argument("--dialect", choices=("postgresql", "mariadb"), default="postgresql")
     parser.add_argument("--binaries", type=Path, help="directory of initdb and postgres to use")
     parser.add_argument("--differences", type=int, default=5, help="how many to show of each kind")
@@ -148,6 +132,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="surveyor-verify-") as scratch:
         if options.dialect == "mariadb":
             return _show(*_of_mariadb(Path(scratch), options.file), options)
+        if verify_sqlite.is_sqlite(options.file):
+            report = verify_sqlite.verify(options.file.resolve(), Path(scratch) / "storage")
+            return _show(report, [], options)
         server = Server(Path(scratch) / "postgres", options.binaries)
         child = start(server)
         try:

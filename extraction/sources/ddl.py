@@ -132,10 +132,6 @@ def index_text(sql: str) -> IndexText:
     return IndexText(keys, predicate)
 
 
-def is_unique(sql: str) -> bool:
-    return [word.upper for word in words(sql[:256])[:2]] == ["CREATE", "UNIQUE"]
-
-
 def trigger_text(sql: str) -> TriggerText:
     timing, found = "BEFORE", words(sql[:4096])
     for place, word in enumerate(found[3:], 3):

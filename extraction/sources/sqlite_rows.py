@@ -179,7 +179,7 @@ def indexes(rows: Rows) -> pa.Table:
         needs_text = sql and (not plain or "where" in sql.lower())
         text = ddl.index_text(sql) if needs_text else ddl.IndexText((), None)
         keys = [_index_key(row, place, text) for place, row in enumerate(group)]
-        unique = not sql or ddl.is_unique(sql)
+        unique = not sql or sql.startswith("CREATE UNIQUE ")
         found.append((SCHEMA, table, name, keys, unique, "btree", text.predicate, sql))
     return from_rows("indexes", found)
 

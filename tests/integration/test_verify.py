@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,12 +13,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from bench import verify_sqlite
 from bench.compare import compare, snapshot_faults, snapshot_rows
 from bench.load import Server, address, load
 from bench.verify import ask, lines, verify
 from dashboard.local import warehouse
 from dashboard.local.servers import start
 from extraction.catalog import KINDS
+from tests.integration import test_dialect_sqlite as sqlite
 
 pytestmark = pytest.mark.integration
 
@@ -183,3 +186,37 @@ def test_no_file_is_said(tmp_path):
     done = run_command(str(tmp_path / "absent.sql"))
     assert (done.returncode, done.stdout) == (2, "")
     assert "absent.sql" in done.stderr
+
+
+def sqlite_file(path: Path) -> Path:
+    with sqlite3.connect(path) as connection:
+        for statement in sqlite.TestSQLite.script:
+            connection.execute(statement)
+    return path
+
+
+def test_an_odd_sqlite_file_is_equal_and_a_change_of_it_is_seen(tmp_path):
+    file = sqlite_file(tmp_path / "odd.db")
+    report = verify_sqlite.verify(file, tmp_path / "storage")
+    assert report.passed, "\n".join(lines(report, 10))
+    (manifest,) = (tmp_path / "storage").glob("snapshots/*/manifest.json")
+    with sqlite3.connect(file) as connection:
+        connection.execute("alter table plain add column later int check (later > 0)")
+        connection.execute("drop trigger noted")
+    expected = verify_sqlite.ask(file)
+    differing = [
+        name
+        for name, kind in KINDS.items()
+        if not compare(
+            kind,
+            expected[name],
+            snapshot_rows(tmp_path / "storage", json.loads(manifest.read_bytes()), kind),
+        ).equal
+    ]
+    assert differing == ["columns", "constraints", "triggers"]
+
+
+def test_the_command_reads_a_sqlite_file_where_it_lies(tmp_path):
+    done = run_command(str(sqlite_file(tmp_path / "odd.db")), "--json")
+    result = json.loads(done.stdout)
+    assert (done.returncode, result["passed"], result["product"]) == (0, True, "SQLite")
