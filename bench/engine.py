@@ -11,7 +11,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from extraction.connection import AddressPolicy, Credentials, Options, Session, Target, open_session
+from extraction.connection import (
+    AddressPolicy,
+    Credentials,
+    Options,
+    Session,
+    Target,
+    open_session,
+    source_of,
+)
 from extraction.extract import Finished, finish, load_plan, make_plan, read_shard
 from extraction.selection import Selection
 from extraction.storage import open_storage
@@ -111,8 +119,10 @@ def main() -> None:
     spare_memory()
     order = json.load(sys.stdin)
     files = Path(order["files"]) if order.get("files") else None
+    target = Target(**order["target"])
+    source_of(target)  # imported once in a worker's life
     before = time.process_time()
-    run = extract(Target(**order["target"]), order["password"], order["storage"], files=files)
+    run = extract(target, order["password"], order["storage"], files=files)
     answer = {
         "run_id": run.run_id,
         "status": run.finished.status,

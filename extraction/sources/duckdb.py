@@ -83,7 +83,7 @@ def role_script(target: Target) -> str:
 
 
 class DuckDBSession(FileSession):
-    dialect = "duckdb"
+    dialect = view_dialect = "duckdb"
     product = "DuckDB"
     oldest = "1.2"
 

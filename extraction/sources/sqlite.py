@@ -77,7 +77,7 @@ def role_script(target: Target) -> str:
 
 
 class SQLiteSession(FileSession):
-    dialect = "sqlite"
+    dialect = view_dialect = "sqlite"
     product = "SQLite"
     oldest = "3.37"
 
