@@ -126,8 +126,17 @@ DIALECTS = {
     "postgresql": Dialect(
         *("PostgreSQL", 5432, "extraction.sources.postgresql"), tested="tested with 15 and 18"
     ),
-    "mysql": Dialect("MySQL", 3306, "extraction.sources.mysql"),
-    "mariadb": Dialect("MariaDB", 3306, "extraction.sources.mysql"),
+    "mysql": Dialect(
+        *("MySQL", 3306, "extraction.sources.mysql"),
+        optional=("database",),
+        database="one schema, or empty for all",
+    ),
+    "mariadb": Dialect(
+        *("MariaDB", 3306, "extraction.sources.mysql"),
+        optional=("database",),
+        database="one schema, or empty for all",
+        tested="tested with 10.11",
+    ),
     "sqlite": _file("SQLite", "extraction.sources.sqlite", "tested with 3.40"),
     "duckdb": _file("DuckDB", "extraction.sources.duckdb", "tested with 1.5", "duckdb"),
     "oracle": _inspected("Oracle", 1521, "oracle", database="the service name"),
