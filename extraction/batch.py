@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, Self
 
 import pyarrow as pa
@@ -19,6 +20,8 @@ from extraction.connection import (
     Unseen,
 )
 from extraction.errors import PermissionDenied, SourceLocked, StatementFailed
+from extraction.lineage import ANY_CASE, KIND, Spelling, lineage
+from extraction.parsers import Parsers
 from extraction.planned import Plan
 from extraction.snapshot.ledger import BatchRecord, Errored
 from extraction.snapshot.writer import Part, write_part
@@ -33,14 +36,18 @@ LOCKED_IN_BATCH = 50
 TROUBLE = (Oversized, SourceLocked, SourceMoved, StatementFailed)
 # Names of columns are needed for keys; what is wide is written while others come.
 READ_FIRST = ("columns", "relations")
+NOT_SHOWN = "The source does not show the texts of views in this schema."
 
 
 class Threads:
-    """One that waits for the source and one that writes, beside the one that builds."""
+    """One that waits for the source and one that writes, beside the one that builds; and
+    processes that parse, of which all shards of a worker share the same."""
 
-    def __init__(self) -> None:
+    def __init__(self, parsers: Parsers | None = None) -> None:
         self.receiving = ThreadPoolExecutor(1, "receiving")
         self.writing = ThreadPoolExecutor(1, "writing")
+        self.parsers = parsers or Parsers()
+        self._own = parsers is None
 
     def __enter__(self) -> Self:
         return self
@@ -48,6 +55,8 @@ class Threads:
     def __exit__(self, *exc: object) -> None:
         self.receiving.shutdown()
         self.writing.shutdown()
+        if self._own:
+            self.parsers.close()
 
 
 class BatchReader:
@@ -66,11 +75,13 @@ class BatchReader:
     ) -> None:
         self._session, self._storage, self._run_id, self._plan = session, storage, run_id, plan
         self._receiving, self._writing = threads.receiving, threads.writing
+        self._parsers = threads.parsers
         self._check, self._report = check, report
         self._ahead: dict[str, Future[Any]] = {}
         self._record = BatchRecord(-1, 0)
         self._per: Per = "relations"
         self._locked = 0
+        self._spelling: Spelling | None = None
 
     def read(self, number: int) -> BatchRecord:
         """Every part of the record is durable. Ends its transaction."""
@@ -127,18 +138,74 @@ class BatchReader:
     ) -> Iterator[Future[Part | None]]:
         """The source is never left waiting: kinds are received one after the other while
         those that came before are built, and written."""
-        for count, kind in enumerate(kinds, 1):
+        parsed = bool(self._session.view_dialect) and KIND in kinds
+        asked = [kind for kind in kinds if not (parsed and kind == KIND)]
+        read: dict[str, list[pa.Table]] = {}
+        for count, kind in enumerate(asked, 1):
             self._check()
             if not self._ahead:
-                receive = self._session.receive
-                self._ahead = {
-                    k: self._receiving.submit(receive, k, items) for k in kinds[count - 1 :]
-                }
+                self._receive(asked[count - 1 :], items)
             tables = self._kind(kind, items, halve)
             if tables:
                 table = tables[0] if len(tables) == 1 else in_order(kind, pa.concat_tables(tables))
-                yield self._writing.submit(write_part, self._storage, self._run_id, kind, table)
+                yield self._submit(kind, table)
+            if parsed and kind in READ_FIRST:
+                read[kind] = tables
             self._report(count, len(kinds))
+        if parsed:
+            yield self._submit(KIND, self._lineage(read, items, halve, len(asked)))
+            self._report(len(kinds), len(kinds))
+
+    def _receive(self, kinds: Sequence[str], items: Sequence[Item]) -> None:
+        receive = self._session.receive
+        self._ahead = {kind: self._receiving.submit(receive, kind, items) for kind in kinds}
+
+    def _submit(self, kind: str, table: pa.Table) -> Future[Part | None]:
+        return self._writing.submit(write_part, self._storage, self._run_id, kind, table)
+
+    def _lineage(
+        self, read: dict[str, list[pa.Table]], items: Sequence[Item], halve: bool, before: int
+    ) -> pa.Table:
+        """What the views read, from their texts; `before` kinds of the batch are through."""
+        record = self._record
+        if "relations" not in read:
+            self._record = BatchRecord(record.batch, 0)
+            self._receive(["relations"], items)
+            read["relations"] = self._kind("relations", items, halve)
+            record, self._record = self._record, record
+        without = [replace(e, kind=KIND) for e in record.errored if e.kind == "relations"]
+        self._record.denied.extend(
+            [replace(d, kind=KIND) for d in record.denied if d.kind == "relations"]
+        )
+        dialect = self._session.view_dialect
+        spelling = self._spellings(read) if dialect in ANY_CASE else Spelling()
+        self._session.end()  # nothing in the source is held while texts are parsed
+        found = lineage(
+            *(self._parsers, dialect, read["relations"], spelling, self._check),
+            lambda done, of: self._report(before * of + done, (before + 1) * of),
+        )
+        self._record.errored.extend([*without, *found.errored])
+        self._untold(found.untold)
+        return found.table
+
+    def _spellings(self, read: dict[str, list[pa.Table]]) -> Spelling:
+        if self._spelling is None:
+            self._spelling = Spelling()
+            found = self._session.inventory("relations")
+            self._spelling.learn((item.schema, item.name) for item in found)
+        self._spelling.columns.clear()
+        for table in read.get("columns", []):
+            self._spelling.learn_columns(table)
+        return self._spelling
+
+    def _untold(self, schemas: Sequence[str]) -> None:
+        """Where the plan does not say it yet."""
+        said = {unseen.schema for unseen in self._plan.unseen if unseen.kind == KIND}
+        left = [schema for schema in schemas if said.isdisjoint(("", schema))]
+        if left:
+            self._session.begin()
+            fix = self._session.remedy("relations")
+            self._record.denied.extend(Unseen(KIND, schema, NOT_SHOWN, fix) for schema in left)
 
     def _kind(self, kind: str, items: Sequence[Item], halve: bool) -> list[pa.Table]:
         """Nothing when the source refuses the kind."""

@@ -156,7 +156,7 @@ _KINDS = (
             "referenced_schema": "text",
             "referenced_relation": "text",
             "referenced_column": "text",
-            # catalogue: the source records it itself
+            # catalogue: the source records it itself; parsed: from the view's text
             "found_by": "text",
         },
     ),

@@ -246,6 +246,11 @@ class Session(Protocol):
     @property
     def database(self) -> str: ...
     @property
+    def view_dialect(self) -> str:
+        """In which of sqlglot's dialects the texts of views are written, where they have to be
+        parsed for what they read; nothing where the catalogue records it."""
+
+    @property
     def load(self) -> Load: ...
     @property
     def deadline(self) -> float | None:

@@ -16,6 +16,7 @@ from extraction.batch import BatchReader, Threads
 from extraction.connection import Load, Options, Session
 from extraction.connection import Stopped as Stopped
 from extraction.errors import SourceChanged
+from extraction.parsers import Parsers
 from extraction.plan import make_plan as make_plan
 from extraction.planned import Plan as Plan
 from extraction.planned import Shard as Shard
@@ -66,14 +67,16 @@ def read_shard(
     options: Options,
     report: Callable[[Advance], None],
     stopped: Callable[[], bool],
+    parsers: Parsers | None = None,
 ) -> ShardOutcome:
-    """Read what earlier attempts have not. Raises Stopped soon after `stopped()` is true."""
+    """Read what earlier attempts have not. Raises Stopped soon after `stopped()` is true.
+    `parsers` are shared with other shards; without them the shard has its own."""
     if session.identity != plan.identity:
         raise SourceChanged()
     by = By(attempt=attempt, worker=worker, at="", statements=0, load={})
     reader = _ShardReader(session, storage, run_id, plan, plan.shard(shard_id), by, report, stopped)
     try:
-        return reader.read(options)
+        return reader.read(options, parsers)
     finally:
         session.end()
 
@@ -96,14 +99,14 @@ class _ShardReader:
         self.records: dict[int, BatchRecord] = {}
         self.reading = 0
 
-    def read(self, options: Options) -> ShardOutcome:
+    def read(self, options: Options, parsers: Parsers | None) -> ShardOutcome:
         numbers = self.shard.numbers()
         self.records = read_entries(
             self.storage, self.run_id, self.plan.path, self.shard.id, numbers
         )
         self._advance(0, new_entry=False)
         missing = [number for number in numbers if number not in self.records]
-        with Threads() as threads:
+        with Threads(parsers) as threads:
             reader = BatchReader(
                 *(self.session, self.storage, self.run_id, self.plan),
                 *(threads, self._check, self._kinds_read),

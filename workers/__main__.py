@@ -19,6 +19,7 @@ from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from extraction.connection import AddressPolicy
+from extraction.parsers import Parsers
 from extraction.storage import open_storage
 from extraction.tables import spare_memory
 from extraction.vault import Vault
@@ -54,6 +55,7 @@ async def needs(settings: WorkerSettings) -> AsyncIterator[Needs]:
     publishing = asyncio.create_task(publisher.run())
     # An activity holds one thread and needs a second one to be cancelled.
     threads = ThreadPoolExecutor(2 * settings.max_concurrent_activities, "extraction")
+    parsers = Parsers()
     try:
         yield Needs(
             settings,
@@ -72,6 +74,7 @@ async def needs(settings: WorkerSettings) -> AsyncIterator[Needs]:
             ),
             worker_name(settings),
             threads,
+            parsers,
         )
     finally:
         publishing.cancel()
@@ -80,6 +83,7 @@ async def needs(settings: WorkerSettings) -> AsyncIterator[Needs]:
         await publisher.flush()
         await redis.aclose()
         threads.shutdown(wait=False, cancel_futures=True)
+        parsers.close()
 
 
 def make_worker(client: Client, activities: Activities, settings: WorkerSettings) -> Worker:

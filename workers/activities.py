@@ -104,6 +104,7 @@ class Activities:
                     run.source.options,
                     story.advance,
                     attempt.stopped,
+                    self._needs.parsers,
                 )
 
         try:

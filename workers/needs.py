@@ -6,6 +6,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
 from extraction.connection import AddressPolicy
+from extraction.parsers import Parsers
 from extraction.storage import Storage
 from extraction.vault import Vault
 from workers.publisher import Publisher
@@ -15,7 +16,8 @@ from workers.settings import WorkerSettings
 
 @dataclass(frozen=True)
 class Needs:
-    """`threads` must hold two per activity. `refusals` is for `login` alone."""
+    """`threads` must hold two per activity; `parsers` are shared by them all. `refusals` is for
+    `login` alone."""
 
     settings: WorkerSettings
     vault: Vault
@@ -24,4 +26,5 @@ class Needs:
     policy: AddressPolicy
     worker: str
     threads: Executor
+    parsers: Parsers = field(default_factory=Parsers)
     refusals: Refusals = field(default_factory=Refusals)

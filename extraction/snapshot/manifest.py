@@ -201,7 +201,12 @@ def _scopes(plan: Plan, records: Sequence[BatchRecord]) -> list[Scope]:
         for part in record.parts:
             rows.update({(schema, part.kind): count for schema, count in part.schemas.items()})
         schemas = {item.schema for item in plan.batches[record.batch].items}
-        denied |= {(schema, unseen.kind) for schema in schemas for unseen in record.denied}
+        denied |= {
+            (schema, unseen.kind)
+            for unseen in record.denied
+            for schema in schemas
+            if unseen.schema in ("", schema)
+        }
         errored |= {(e.schema, e.kind) for e in record.errored}
     selected = plan.selected_schemas
     for unseen in plan.unseen:

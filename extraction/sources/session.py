@@ -49,6 +49,7 @@ class BaseSession(ABC):
     oldest = ""
     database = ""
     identity = ""
+    view_dialect = ""
     backend_id = 0
 
     def __init__(self, options: Options, statements: int = 0) -> None:
