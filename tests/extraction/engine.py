@@ -12,6 +12,7 @@ import orjson
 
 from extraction.connection import AddressPolicy, Credentials, Options, Session, Target, open_session
 from extraction.extract import Advance, Finished, Plan, finish, make_plan, read_shard
+from extraction.parsers import Parsers
 from extraction.selection import Selection
 from extraction.snapshot.layout import manifest_path
 from extraction.snapshot.reader import Snapshot, open_snapshot
@@ -31,6 +32,7 @@ class Engine:
     run_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     options: Options = field(default_factory=Options)
     policy: AddressPolicy = LOCAL
+    parsers: Parsers | None = None
 
     def session(self, shard: int | str = "plan") -> Session:
         credentials = Credentials(self.target.username, self.password)
@@ -53,7 +55,7 @@ class Engine:
         with self.session(shard) as session:
             return read_shard(
                 session, self.storage, self.run_id, plan, shard, attempt, f"w{attempt}",
-                self.options, report, stopped,
+                self.options, report, stopped, self.parsers,
             ).ledger  # fmt: skip
 
     def finish(self, plan: Plan, ledgers: list[str]) -> Finished:

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from extraction.parsers import Reference, Unreadable
+from extraction.view_text import references
 
 
 def obey(text: str, dialect: str, schema: str) -> list[Reference]:
@@ -36,3 +37,17 @@ def obey(text: str, dialect: str, schema: str) -> list[Reference]:
     if order == "pid":
         return [(schema, str(os.getpid()), None)]
     return [(schema, text, dialect)]
+
+
+def poisoned(text: str, dialect: str, schema: str) -> list[Reference]:
+    """Two of the views do not go well."""
+    if "JOIN sales.customers c ON ((o.customer = c.id))" in text:
+        return obey("hang", dialect, schema)
+    if "FROM hr.people" in text and "UNION" not in text and "max" not in text:
+        return obey("exit 1", dialect, schema)
+    return references(text, dialect, schema)
+
+
+def slow(text: str, dialect: str, schema: str) -> list[Reference]:
+    """The first is read, the next one takes for ever."""
+    return references(text, dialect, schema) if "people" in text else obey("hang", dialect, schema)
