@@ -208,6 +208,16 @@ class Unseen:
     fix: str = ""
 
 
+@dataclass(frozen=True)
+class Note:
+    """What the role may not do there and that hides nothing: of how many objects, and the
+    first of their names."""
+
+    text: str
+    count: int
+    names: list[str]
+
+
 Per = Literal["schemas", "relations", "routines", "sequences"]
 
 
@@ -280,6 +290,10 @@ class Session(Protocol):
     def unseen(self, kinds: Sequence[str]) -> list[Unseen]:
         """What the source hides without refusing it, as far as its rights tell. Asked once,
         after the inventory; nothing where all that exists is always listed."""
+
+    def notes(self, schemas: Sequence[str]) -> list[Note]:
+        """What the role may not do in these schemas, though all that is read is shown to it.
+        Asked once, after the inventory; one statement."""
 
     def remedy(self, of: str) -> str:
         """After a refusal of a kind: the statements that would grant it, or nothing."""

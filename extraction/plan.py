@@ -10,8 +10,8 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
-from extraction.connection import Item, Per, Session, Unseen
-from extraction.errors import InvalidSelection, PermissionDenied
+from extraction.connection import Item, Note, Per, Session, Unseen
+from extraction.errors import InvalidSelection, PermissionDenied, StatementFailed
 from extraction.planned import (
     PERS,
     SCHEMA_LEVEL,
@@ -65,6 +65,7 @@ def make_plan(session: Session, selection: Selection, storage: Storage, run_id: 
         *("", source, selection, list(matcher.kinds), schemas, batches, _shards(batches), unseen),
         unmatched=unmatched,
         idle_excludes=_unmatched(matcher.exclude, everything, unlisted),
+        notes=_notes(session, sorted(chosen)),
     )
     return stored(plan, storage, run_id)
 
@@ -105,6 +106,17 @@ def _relevant(
         for one in unseen
         if (one.schema in chosen if one.schema else not (found and one.kind == "schemas"))
     ]
+
+
+def _notes(session: Session, schemas: list[str]) -> list[Note]:
+    """Nothing where the source does not even tell that."""
+    session.begin()
+    try:
+        return session.notes(schemas)
+    except (PermissionDenied, StatementFailed):
+        return []
+    finally:
+        session.end()
 
 
 def _schemas(

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from extraction.catalog import FORMAT_VERSION, KINDS
-from extraction.connection import Item, Per, Unseen
+from extraction.connection import Item, Note, Per, Unseen
 from extraction.selection import Selection
 from extraction.snapshot.layout import get_by_digest, put_by_digest
 from extraction.storage import Storage
@@ -69,6 +69,8 @@ class Plan:
     # Patterns of include and of exclude that match nothing of what is listed.
     unmatched: list[str] = field(default_factory=list)
     idle_excludes: list[str] = field(default_factory=list)
+    # What the role may not do in the selected schemas; nothing is missing for it.
+    notes: list[Note] = field(default_factory=list)
 
     @property
     def identity(self) -> str:
@@ -122,6 +124,7 @@ def load_plan(storage: Storage, path: str, shard: int | None = None) -> Plan:
         [Unseen(**unseen) for unseen in document["unseen"]],
         document["unmatched"],
         document["idle_excludes"],
+        [Note(**note) for note in document["notes"]],
     )
 
 
@@ -140,6 +143,7 @@ def stored(plan: Plan, storage: Storage, run_id: str) -> Plan:
         "unseen": [asdict(unseen) for unseen in plan.unseen],
         "unmatched": plan.unmatched,
         "idle_excludes": plan.idle_excludes,
+        "notes": [asdict(note) for note in plan.notes],
     }
     return replace(plan, path=put_by_digest(storage, run_id, "plan", document))
 

@@ -315,11 +315,18 @@ def _say_planned(attempt: Attempt, plan: extract.Plan) -> None:
 
 
 def _say_finished(attempt: Attempt, finished: extract.Finished) -> None:
+    say = attempt.beater.say
+    for gap in finished.denied:
+        where = "1 schema" if gap.schemas == 1 else f"{gap.schemas} schemas"
+        say("scope_denied", f"Denied: {gap.kind} in {where}. {gap.reason}".rstrip(), "warning")
+    for kind, count in finished.errored.items():
+        objects = "1 object" if count == 1 else f"{count} objects"
+        say("scope_errored", f"Errored: {kind} of {objects}, named in the manifest.", "warning")
     unseen = finished.completeness.get("denied", 0) + finished.completeness.get("errored", 0)
     relations = finished.counts.get("relations", 0)
     if unseen:
         message = f"Snapshot of {relations} relations verified; {unseen} scopes are not complete."
-        attempt.beater.say("finished", message, "warning")
+        say("finished", message, "warning")
     else:
         message = f"Snapshot of {relations} relations verified; every selected scope is complete."
-        attempt.beater.say("finished", message)
+        say("finished", message)

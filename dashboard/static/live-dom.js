@@ -66,6 +66,7 @@ function replace(root, fresh) {
     return;
   }
   root.replaceChildren(...fresh.childNodes);
+  for (const button of root.querySelectorAll("[data-copy]")) button.hidden = false;
   if (again) root.querySelector(`[href="${CSS.escape(again)}"], [name="${CSS.escape(again)}"]`)?.focus();
 }
 

@@ -24,7 +24,7 @@ from dashboard.templatetags.surveyor import TONES
 from dashboard.temporal import TemporalUnavailable
 from dashboard.views import errors
 from dashboard.views.contexts import run_row, run_view
-from dashboard.views.missing import missing_scopes
+from dashboard.views.missing import missing_from
 from extraction.selection import Selection
 
 PAGE = 50
@@ -131,7 +131,7 @@ def _page(run: Run) -> dict[str, Any]:
         "run": run,
         "view": run_view(run, pictures.of(run)),
         "workflow_url": _workflow_url(run),
-        "missing": missing_scopes(run) if run.status == Run.Status.PARTIAL else [],
+        "missing": missing_from(run),
     }
 
 

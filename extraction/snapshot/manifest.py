@@ -40,13 +40,25 @@ class Scope:
 
 
 @dataclass(frozen=True)
+class Gap:
+    """A kind that is denied: in how many schemas, and why."""
+
+    kind: str
+    schemas: int
+    reason: str
+
+
+@dataclass(frozen=True)
 class Finished:
-    """`manifest` is the sha256 of the manifest."""
+    """`manifest` is the sha256 of the manifest; `errored` counts by kind what the source
+    failed on."""
 
     status: Status
     manifest: str
     counts: dict[str, int]
     completeness: dict[str, int]
+    denied: list[Gap]
+    errored: dict[str, int]
 
 
 def finish(
@@ -80,7 +92,15 @@ def finish(
         hashlib.sha256(data).hexdigest(),
         document["counts"],
         document["completeness"],
+        _gaps(document),
+        dict(Counter(errored["kind"] for errored in document["errored"])),
     )
+
+
+def _gaps(document: dict[str, Any]) -> list[Gap]:
+    schemas = Counter(s["kind"] for s in document["scopes"] if s["status"] == "denied")
+    reasons = {cause["kind"]: cause["reason"] for cause in reversed(document["denied"])}
+    return [Gap(kind, count, reasons.get(kind, "")) for kind, count in schemas.items()]
 
 
 def _unless(stopped: Callable[[], bool]) -> None:
@@ -171,6 +191,7 @@ def _document(
             for record in records
             for schema, name in record.vanished
         ],
+        "notes": [asdict(note) for note in plan.notes],
         "plan": plan.path,
         "ledgers": list(ledgers),
     }

@@ -20,13 +20,13 @@ from psycopg.pq import TransactionStatus
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from extraction.connection import Credentials, Item, Options, Per, Target
+from extraction.connection import Credentials, Item, Note, Options, Per, Target
 from extraction.errors import PermissionDenied, SourceUnreachable, SurveyorError
 from extraction.sources import postgresql_sql as sql
 from extraction.sources import wire
 from extraction.sources.postgresql_copy import copied
 from extraction.sources.postgresql_errors import of_statement
-from extraction.sources.postgresql_grants import GRANTS, uses
+from extraction.sources.postgresql_grants import GRANTS, lacks, uses
 from extraction.sources.postgresql_login import WatchedConnection, connect
 from extraction.sources.postgresql_reader import Reader, Received
 from extraction.sources.session import CANCEL_FOR, BaseSession, in_order
@@ -179,6 +179,9 @@ class PostgreSQLSession(BaseSession):
             self._statements += 1
             with self._translated():
                 driver.rollback()
+
+    def notes(self, schemas: Sequence[str]) -> list[Note]:
+        return lacks(self._fetch, schemas)
 
     def remedy(self, of: str) -> str:
         tables, functions = uses(of, self.version_number)

@@ -6,8 +6,11 @@ Asks about names only, so that it works where the catalogue itself is refused.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from extraction.catalog import KINDS
+from extraction.connection import Note
 from extraction.sources import postgresql_sql as sql
 
 _FUNCTIONS = (
@@ -45,6 +48,35 @@ select 'GRANT EXECUTE ON FUNCTION pg_catalog.' || u.name || ' TO ' || quote_iden
 from unnest(%(functions)s::text[]) u (name)
 where not has_function_privilege(to_regprocedure('pg_catalog.' || u.name), 'EXECUTE')
 """
+
+# Relations only where the schema lets in: elsewhere their own rights say nothing.
+LACKS = """
+(select 'USAGE', n.nspname, '', count(*) over () from pg_namespace n
+ where n.nspname = any (%(schemas)s::text[]) and not has_schema_privilege(n.oid, 'USAGE')
+ order by n.nspname collate "C" limit %(most)s)
+union all
+(select 'SELECT', n.nspname, c.relname, count(*) over ()
+ from pg_namespace n join pg_class c on c.relnamespace = n.oid
+ where n.nspname = any (%(schemas)s::text[]) and has_schema_privilege(n.oid, 'USAGE')
+ and c.relkind in ('r', 'p', 'v', 'm', 'f') and not has_table_privilege(c.oid, 'SELECT')
+ order by n.nspname collate "C", c.relname collate "C" limit %(most)s)
+"""
+_MOST_NAMES = 20
+_SAID = {
+    "USAGE": "The role has no USAGE on these schemas.",
+    "SELECT": "The role has no SELECT on these relations.",
+}
+
+
+def lacks(fetch: Callable[..., list[tuple[Any, ...]]], schemas: Sequence[str]) -> list[Note]:
+    found = fetch(LACKS, schemas=list(schemas), most=_MOST_NAMES)
+    notes = []
+    for right, said in _SAID.items():
+        rows = [row[1:] for row in found if row[0] == right]
+        if rows:
+            names = [f"{schema}.{name}" if name else schema for schema, name, _ in rows]
+            notes.append(Note(said, rows[0][2], names))
+    return notes
 
 
 def uses(of: str, version: int) -> tuple[list[str], list[str]]:

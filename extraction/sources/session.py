@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Self
 
-from extraction.connection import Item, Load, Options, Per, Stopped, Unseen
+from extraction.connection import Item, Load, Note, Options, Per, Stopped, Unseen
 from extraction.errors import SourceUnreachable, SurveyorError
 
 CANCEL_FOR = 10.0
@@ -114,6 +114,9 @@ class BaseSession(ABC):
 
     def unseen(self, kinds: Sequence[str]) -> list[Unseen]:
         """Nothing is hidden in silence, unless the dialect says otherwise."""
+        return []
+
+    def notes(self, schemas: Sequence[str]) -> list[Note]:
         return []
 
     @contextmanager

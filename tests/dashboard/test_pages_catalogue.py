@@ -291,21 +291,3 @@ def test_a_run_without_a_snapshot_says_so(client, viewer):
     answer = client.get(f"/catalogue/{run.id}/")
     assert answer.status_code == 404
     assert "only a run that finishes leaves a snapshot" in answer.content.decode()
-
-
-def test_a_partial_run_names_what_is_missing(client, viewer, run, settings):
-    storage = open_storage(settings.ENV.storage)
-    scopes = [
-        {"schema": f"s{i:02}", "kind": "routines", "status": "denied", "rows": 0} for i in range(14)
-    ]
-    scopes.append({"schema": "a<b", "kind": "triggers", "status": "errored", "rows": 0})
-    manifest = orjson.dumps({"files": [], "scopes": scopes})
-    storage.put(manifest_path(str(run.id)), manifest)
-    run.manifest, run.status = hashlib.sha256(manifest).hexdigest(), "partial"
-    run.save()
-    client.force_login(viewer)
-    text = client.get(f"/runs/{run.id}/").content.decode()
-    assert "Denied: routines in 14 schemas" in text
-    assert "s11 and 2 more" in text
-    assert "Errored: triggers in 1 schema<" in text
-    assert "a&lt;b" in text

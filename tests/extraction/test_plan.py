@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
 
 from extraction.catalog import KINDS
-from extraction.connection import Item, Per, Unseen
+from extraction.connection import Item, Note, Per, Unseen
 from extraction.errors import InvalidSelection, PermissionDenied, SnapshotDamaged
 from extraction.extract import load_plan, make_plan
 from extraction.plan import COLUMNS_IN_BATCH
@@ -39,6 +39,15 @@ class Inventory:
 
     def inventory(self, per: Per) -> list[Item]:
         return self.items[per]
+
+    def unseen(self, kinds: Sequence[str]) -> list[Unseen]:
+        return []
+
+    def remedy(self, of: str) -> str:
+        return ""
+
+    def notes(self, schemas: Sequence[str]) -> list[Note]:
+        return [Note("may not look into", len(schemas), list(schemas))]
 
 
 def relations(count: int, schemas: int = 10, weight: int = 1) -> list[Item]:
@@ -172,6 +181,7 @@ def test_patterns_that_match_nothing_are_named(storage: Storage) -> None:
     plan = plan_of(storage, Inventory(relations(4, 2)), selection)
     assert plan.unmatched == ["gone", "s001.gone"]
     assert plan.idle_excludes == ["tmp_*"]
+    assert plan.notes == [Note("may not look into", 2, ["s000", "s001"])]
     assert load_plan(storage, plan.path) == plan
 
 

@@ -220,6 +220,25 @@ def test_a_role_that_may_only_connect_sees_everything(postgres: Any, engine: Eng
         postgres.execute("postgres", f"drop role {role}")
     assert snapshot.manifest["status"] == "succeeded"
     assert digests(snapshot) == digests(engine.run())
+    assert engine.run().manifest["notes"] == []
+    assert snapshot.manifest["notes"] == [
+        {"text": "The role has no USAGE on these schemas.", "count": 2, "names": ["hr", "sales"]},
+    ]
+
+
+def test_a_note_names_twenty_relations_that_may_not_be_read(postgres: Any, many: Engine) -> None:
+    role = f"reader_{uuid.uuid4().hex[:8]}"
+    database = many.target.database
+    postgres.execute("postgres", f"create role {role} login password 'only-connects'")
+    postgres.execute(database, f"grant select on t000 to {role}")
+    reader = replace(many, target=replace(many.target, username=role), password="only-connects")
+    try:
+        (note,) = reader.plan(Selection(["public.t0*", "public.t1*"])).notes
+    finally:
+        postgres.execute(database, f"drop owned by {role}")
+        postgres.execute("postgres", f"drop role {role}")
+    assert (note.text, note.count) == ("The role has no SELECT on these relations.", 399)
+    assert note.names == [f"public.t{number:03}" for number in range(1, 21)]
 
 
 def test_bytes_that_are_no_text_are_escaped(postgres: Any, tmp_path: Path) -> None:
