@@ -6,6 +6,7 @@ import asyncio
 import re
 import signal
 import time
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -332,3 +333,23 @@ async def test_a_run_costs_little_beside_its_reading(cast: Cast) -> None:
     print(f"fixed cost of a run: {took:.2f} s")
     assert result.status == "succeeded"
     assert took < 2
+
+
+async def test_what_the_source_refuses_is_told_kind_by_kind(
+    cast: Cast, target: Target, postgres: Any
+) -> None:
+    cast.fleet.start("w1")
+    postgres.execute(target.database, "revoke select on pg_proc, pg_sequence from public")
+    try:
+        run = await cast.start()
+        result = await run.result()
+    finally:
+        postgres.execute(target.database, "grant select on pg_proc, pg_sequence to public")
+    told = {event.message for _, event in (await run.cut()).events if event.code == "scope_denied"}
+    assert result.status == "partial"
+    denied = {kind["kind"] for kind in run.manifest()["denied"]}
+    assert denied == {"routines", "sequences"}
+    scopes = Counter(s["kind"] for s in run.manifest()["scopes"] if s["status"] == "denied")
+    assert {message.partition(" schemas.")[0] for message in told} == {
+        f"Denied: {kind} in {count}" for kind, count in scopes.items()
+    }
