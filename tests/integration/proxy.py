@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import struct
 import threading
@@ -24,18 +25,17 @@ class Line:
         self._left = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
-        self._open: list[socket.socket] = []
+        self._closed = threading.Event()
         threading.Thread(target=self._accept, daemon=True).start()
 
     def cut(self, how: Cut, after: int = 0) -> None:
         self._how, self._left = how, after
 
     def close(self) -> None:
-        for one in (self._listener, *self._open):
-            # Shut down first: a thread in recv keeps a closed one open.
-            with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-            one.close()
+        self._closed.set()
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
 
     def _accept(self) -> None:
         with suppress(OSError):
@@ -43,43 +43,38 @@ class Line:
                 client, _ = self._listener.accept()
                 self.connections += 1
                 server = socket.create_connection(self.target)
-                self._open += [client, server]
-                threading.Thread(target=self._up, args=(client, server), daemon=True).start()
-                threading.Thread(target=self._down, args=(server, client), daemon=True).start()
+                threading.Thread(target=self._carry, args=(client, server), daemon=True).start()
 
-    def _up(self, client: socket.socket, server: socket.socket) -> None:
-        with suppress(OSError):
-            while data := client.recv(65536):
-                server.sendall(data)
-        with suppress(OSError):
-            server.shutdown(socket.SHUT_WR)
+    def _carry(self, client: socket.socket, server: socket.socket) -> None:
+        """One thread for both directions: a socket that another one reads cannot be reset."""
+        with client, server, suppress(OSError):
+            while not self._closed.is_set():
+                for ready in select.select([client, server], [], [], 0.1)[0]:
+                    data = ready.recv(65536)
+                    if not data:
+                        return
+                    if ready is client:
+                        server.sendall(data)
+                    elif not self._down(client, data):
+                        return
 
-    def _down(self, server: socket.socket, client: socket.socket) -> None:
-        swallows = False
-        with suppress(OSError):
-            while data := server.recv(65536):
-                if swallows:
-                    continue
-                if self._how is not None and len(data) >= self._left:
-                    self.received += self._left
-                    client.sendall(data[: self._left])
-                    how, self._how = self._how, None
-                    if how == "black hole":
-                        swallows = True
-                        continue
-                    if how == "rst":
-                        linger = struct.pack("ii", 1, 0)
-                        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-                    else:
-                        client.shutdown(socket.SHUT_RDWR)
-                    client.close()
-                    return
-                if self._how is not None:
-                    self._left -= len(data)
-                self.received += len(data)
-                client.sendall(data)
-        with suppress(OSError):
-            client.shutdown(socket.SHUT_WR)
+    def _down(self, client: socket.socket, data: bytes) -> bool:
+        """Whether the connection goes on."""
+        if self._how is None or len(data) < self._left:
+            self._left -= len(data)
+            self.received += len(data)
+            client.sendall(data)
+            return True
+        how, self._how = self._how, None
+        client.sendall(data[: self._left])
+        if how == "black hole":
+            # Nothing comes and nothing goes, until somebody hangs up.
+            while not self._closed.wait(0.02):
+                if select.select([client], [], [], 0)[0] and not client.recv(65536):
+                    break
+        elif how == "rst":
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        return False
 
 
 @contextmanager
