@@ -31,6 +31,7 @@ Answer = list[Reference] | str
 READ = "extraction.view_text:references"
 # Seconds of processor time for one text; as many times that by the clock.
 LIMIT, PATIENCE = 5.0, 4
+START_LIMIT = 60.0
 MEMORY = 2**30
 FRAMES = 10_000
 MOST_CHILDREN = 4
@@ -130,7 +131,7 @@ class _Child:
 
     def expire_after(self, seconds: float) -> None:
         """For one that cannot keep its limits itself, because it is frozen."""
-        if seconds > PATIENCE * self._limit + TICK:
+        if seconds > (PATIENCE * self._limit + TICK if self.ready else START_LIMIT):
             self._expired = True
             self._process.kill()
 

@@ -40,12 +40,6 @@ class Inventory:
     def inventory(self, per: Per) -> list[Item]:
         return self.items[per]
 
-    def unseen(self, kinds: Sequence[str]) -> list[Unseen]:
-        return []
-
-    def remedy(self, of: str) -> str:
-        return ""
-
     def notes(self, schemas: Sequence[str]) -> list[Note]:
         return [Note("may not look into", len(schemas), list(schemas))]
 
