@@ -12,6 +12,8 @@ from django.conf import settings
 from django.core import checks
 from django.core.checks import CheckMessage, Error, Warning
 
+from extraction import crash
+
 KEY_LENGTH = 50
 LOOPBACK_NAMES = frozenset({"localhost", "ip6-localhost"})
 JSON_SESSIONS = "django.contrib.sessions.serializers.JSONSerializer"
@@ -20,7 +22,7 @@ Check = Callable[..., list[CheckMessage]]
 
 
 def register() -> None:
-    every: tuple[Check, ...] = (secret_key, debug, redis, pickles, temporal, vault)
+    every: tuple[Check, ...] = (secret_key, debug, redis, pickles, temporal, vault, crashes)
     for check in every:
         checks.register(check, checks.Tags.security)
 
@@ -126,3 +128,10 @@ def vault(app_configs: Sequence[AppConfig] | None = None, **_: Any) -> list[Chec
             id="surveyor.E005",
         )
     ]
+
+
+def crashes(app_configs: Sequence[AppConfig] | None = None, **_: Any) -> list[CheckMessage]:
+    refusal = crash.refusal(served=is_exposed())
+    if not refusal:
+        return []
+    return [Error(refusal, hint="Unset CRASH_AT.", id="surveyor.E006")]

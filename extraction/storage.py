@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
+from extraction import crash
 from extraction.errors import StorageFailed
 
 TEMPORARY = ".tmp-"
@@ -44,10 +45,16 @@ class Storage:
         target = self.local_path(path)
         temporary = target.with_name(f"{TEMPORARY}{uuid.uuid4().hex}")
         try:
+            if crash.ARMED:
+                crash.writing(path, "before")
             self._make_directory(target.parent)
             _write_durably(temporary, data)
+            if crash.ARMED:
+                crash.writing(path, "before_rename")
             temporary.replace(target)
             _sync_directory(target.parent)
+            if crash.ARMED:
+                crash.writing(path, "after")
         except OSError as error:
             raise _failed(error) from error
         finally:

@@ -18,6 +18,7 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
+from extraction import crash
 from extraction.connection import AddressPolicy
 from extraction.parsers import Parsers
 from extraction.storage import open_storage
@@ -167,6 +168,9 @@ def exit_now(code: int) -> None:
 
 def main() -> None:
     settings = load(WorkerSettings)
+    # Sources on loopback are for one machine that tries things out.
+    if refusal := crash.refusal(served=not settings.allow_loopback_sources):
+        raise SystemExit(refusal)
     spare_memory()
     logs.configure(settings.log_format, settings.log_level, component="worker")
     try:

@@ -23,6 +23,7 @@ import structlog
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
+from extraction import crash
 from extraction.connection import Session, Stopped
 from extraction.errors import SourceUnreachable, SurveyorError
 from workers.contract import CANCEL_UNPROVEN, Before, Phase, Progress, Source
@@ -147,6 +148,8 @@ class Attempt:
         record.done, record.in_flight, record.batch = record.total, 0, record.batches
         record.retry_at = None
         self.beater.beat()
+        if crash.ARMED:
+            crash.reached(f"{record.phase}_result.before")
 
     async def _work(self, work: Callable[[], Result]) -> Result:
         loop = asyncio.get_running_loop()

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
+from extraction import crash
 from workers.contract import Event, Load, Progress
 from workers.publisher import Publisher
 
@@ -80,8 +81,12 @@ class Beater:
         record.load = self._spent()
         record.session = self.session.backend_id if self.session else record.session
         sent = replace(record)
+        if crash.ARMED:
+            crash.reached("beat.before")
         self._publisher.record(sent)
         self._heartbeat(sent)
+        if crash.ARMED:
+            crash.reached("beat.after")
 
     def advance(self, *, batch: int, batches: int, done: int, in_flight: int, new: bool) -> None:
         """Work moved. `new`: a batch got its ledger entry in this attempt."""

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from extraction import crash
 from extraction.catalog import FORMAT_VERSION
 from extraction.connection import Stopped, Unseen
 from extraction.errors import SnapshotDamaged
@@ -80,9 +81,12 @@ def finish(
     if plan.selection != selection:
         raise SnapshotDamaged("The plan was made for another selection.")
     records = _covering(plan, list(_records(storage, plan_path, ledgers)))
+    _crash("before")
     for record in records:
         _unless(stopped)
         _verify(storage, plan, record)
+        _crash("within")
+    _crash("after")
     document = _document(plan, records, sorted(ledgers), at)
     data = canonical(document)
     _unless(stopped)
@@ -101,6 +105,11 @@ def _gaps(document: dict[str, Any]) -> list[Gap]:
     schemas = Counter(s["kind"] for s in document["scopes"] if s["status"] == "denied")
     reasons = {cause["kind"]: cause["reason"] for cause in reversed(document["denied"])}
     return [Gap(kind, count, reasons.get(kind, "")) for kind, count in schemas.items()]
+
+
+def _crash(step: str) -> None:
+    if crash.ARMED:
+        crash.reached(f"verification.{step}")
 
 
 def _unless(stopped: Callable[[], bool]) -> None:

@@ -7,6 +7,7 @@ from django.core.checks import run_checks
 
 from config.settings import WebSettings
 from dashboard.checks import refuse_unsafe
+from extraction import crash
 
 LONG = "k" * 60
 PUBLIC = ["https://surveyor.example"]
@@ -93,3 +94,14 @@ def test_unsafe_settings_end_the_process_with_their_hints(settings):
     assert "Set SECRET_KEY" in lines[1]
     assert "https://" in lines[2]
     assert "short" not in str(ended.value).replace("too weak", "")
+
+
+def test_a_crash_point_on_a_public_site(settings, monkeypatch):
+    monkeypatch.setattr(crash, "ARMED", True)
+    monkeypatch.setattr(crash, "_point", "part.after")
+    use(settings)
+    assert found() == set()
+    use(settings, PUBLIC, secret_key=LONG)
+    assert found() == {"surveyor.E006"}
+    with pytest.raises(SystemExit, match="CRASH_AT is set"):
+        refuse_unsafe()
