@@ -91,6 +91,7 @@ def compare(count: int, seed: int, rounds: int) -> bool:
     p99 = quantiles(late, n=100)[98]
     print(f"{count} views, {sum(len(t.text) for t in texts) / count:.0f} characters each")
     print(f"two processes    {ratio:>8.2f} times as fast as one (bar {FASTER})")
+    print(f"asking process   {median(asking):>8.2f} s of processor time, beside the children's")
     print(
         f"loop late, p99   {1000 * p99:>8.1f} ms (bar {1000 * LATE:.0f}), worst {1000 * max(late):.1f}"
     )
