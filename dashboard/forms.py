@@ -18,7 +18,8 @@ from django.core.exceptions import ValidationError
 from dashboard import fields
 from dashboard.limit_fields import LIMITS, LimitFields
 from dashboard.models import Connection
-from extraction.connection import DIALECTS, SERVER_FIELDS, Dialect, Options, Target
+from extraction.connection import Options, Target
+from extraction.dialects import DIALECTS, SERVER_FIELDS, Dialect
 
 TARGET = ("dialect", "host", "port", "database", "username", "tls")
 # What a caller of the API may put into `options`, and what beside it.
