@@ -48,7 +48,7 @@ from extraction.sources.session import CANCEL_FOR, BaseSession
 # A connection that names a schema reads that one, without a name it reads all of them.
 DATABASE_OPTIONAL = True
 # What is sent on a new connection before we can count.
-LOGIN_STATEMENTS = 8
+LOGIN_STATEMENTS = 1
 # What a view that names something missing, or whose definer is gone, makes the server warn
 # of: its columns tell.
 _OF_VIEWS = {1054, 1142, 1143, 1146, 1305, 1356, 1370, 1449}

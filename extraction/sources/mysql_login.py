@@ -125,6 +125,8 @@ def connect(
         pool_reset_on_return=None,
         hide_parameters=True,
         isolation_level="AUTOCOMMIT",
+        # Six questions whose answers serve statements that SQLAlchemy makes; it makes none here.
+        _initialize=False,
     )
     dialled: list[WatchedConnection] = []
 
