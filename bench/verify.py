@@ -80,6 +80,7 @@ def _compared(
         [
             compare(kind, expected[name], snapshot_rows(storage, manifest, kind))
             for name, kind in KINDS.items()
+            if name in expected
         ],
         list(snapshot_faults(storage, manifest)),
         product,

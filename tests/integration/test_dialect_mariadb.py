@@ -125,6 +125,9 @@ class TestMariaDB(DialectContract):
             ("orders", "noted", "BEFORE", ("INSERT",), "origin"),
             ("orders", "later", "BEFORE", ("INSERT",), "origin"),
         ]),
+        "dependencies": ("relation_name referenced_relation referenced_column found_by", [
+            ("recent", "orders", "id", "parsed"), ("recent", "orders", "total", "parsed"),
+        ]),
         "statistics": ("relation_name row_estimate analyzed_at", [
             ("customers", 0, None), ("orders", 0, None), ("years", 2, None),
         ]),

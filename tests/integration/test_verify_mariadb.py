@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bench.compare import snapshot_rows
 from bench.verify import lines, verify_mariadb
 from extraction.catalog import KINDS
 
@@ -25,7 +27,17 @@ def test_odd_schemas(odd: Any, tmp_path: Path) -> None:
     report = verify_mariadb(odd, tmp_path)
     text = "\n".join(lines(report, 10))
     assert report.passed, text
-    assert [comparison.kind for comparison in report.comparisons] == list(KINDS)
-    empty = [comparison.kind for comparison in report.comparisons if not comparison.expected]
-    # Nothing there records what views read.
-    assert empty == ["dependencies"]
+    compared = [comparison.kind for comparison in report.comparisons]
+    assert compared == [kind for kind in KINDS if kind != "dependencies"]
+    assert all(comparison.expected for comparison in report.comparisons), text
+    manifest = json.loads(next(tmp_path.glob("snapshots/*/manifest.json")).read_bytes())
+    found = snapshot_rows(tmp_path, manifest, KINDS["dependencies"])
+    odd_one, parents = "odd one", ("odd one", "parents")
+    assert [tuple(row[name] for name in KINDS["dependencies"].key) for row in found] == [
+        (odd_one, "counted", odd_one, "seen", "c"),
+        (odd_one, "far", odd_one, "children", "id"),
+        (odd_one, "far", "odd_two", "children", "p"),
+        (odd_one, "orphaned", *parents, "a"),
+        (odd_one, "seen", *parents, "a"),
+        (odd_one, "seen", *parents, "c"),
+    ]
