@@ -470,3 +470,11 @@ def test_a_password_may_be_left_out_where_a_kind_says_so():
     assert bound.new_secret
     service = ConnectionForm.from_api({"name": "y", "dialect": "bigquery", "database": "project"})
     assert service.is_valid(), service.errors
+
+
+@pytest.mark.parametrize("dialect", ["mysql", "mariadb"])
+def test_a_schema_may_be_left_out_where_all_can_be_read(dialect):
+    whole = {"name": "x", "dialect": dialect, "host": "m.example", "username": "u"}
+    bound = ConnectionForm.from_api({**whole, "password": "p"})
+    assert bound.is_valid(), bound.errors
+    assert bound.target == Target(dialect, "m.example", 3306, "", "u", "verify-full")
