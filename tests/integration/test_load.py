@@ -193,7 +193,7 @@ async def _run_with_a_changed_password(
 ) -> None:
     source = a_source(settings_env.web, replace(target, username=role), "first")
     cast.fleet.start("w1", "w2", "w3", "w4")
-    run = await cast.start(SLOW, source=source)
+    run = await cast.start(Options(sessions=1, pace=0.2), source=source)
     await run.until_done(100)
     admin.execute(f"alter role {role} password 'second'")
     if stored:
