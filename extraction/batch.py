@@ -20,7 +20,7 @@ from extraction.connection import (
     Unseen,
 )
 from extraction.errors import PermissionDenied, SourceLocked, StatementFailed
-from extraction.lineage import ANY_CASE, KIND, Spelling, lineage
+from extraction.lineage import ANY_CASE, KIND, MEANS_ALSO, Spelling, lineage
 from extraction.parsers import Parsers
 from extraction.planned import Plan
 from extraction.snapshot.ledger import BatchRecord, Errored
@@ -190,7 +190,7 @@ class BatchReader:
 
     def _spellings(self, read: dict[str, list[pa.Table]]) -> Spelling:
         if self._spelling is None:
-            self._spelling = Spelling()
+            self._spelling = Spelling(MEANS_ALSO.get(self._session.view_dialect, ""))
             found = self._session.inventory("relations")
             self._spelling.learn((item.schema, item.name) for item in found)
         self._spelling.columns.clear()

@@ -19,10 +19,16 @@ VIEWS = ("view", "materialized_view")
 ANY_CASE = {"sqlite", "duckdb", "tsql", "trino", "bigquery", "databricks"}
 
 
+# Where a view keeps short names of tables in the schema that was current, not its own.
+MEANS_ALSO = {"duckdb": "main"}
+
+
 @dataclass
 class Spelling:
-    """The catalogue's own spelling of what a text names by any case."""
+    """The catalogue's own spelling of what a text names by any case; `also` is the schema of
+    what the one that is named does not have."""
 
+    also: str = ""
     relations: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
     columns: dict[tuple[str, str, str], str] = field(default_factory=dict)
 
@@ -36,7 +42,10 @@ class Spelling:
 
     def of(self, reference: Reference) -> Reference:
         schema, name, column = reference
-        schema, name = self.relations.get((schema.lower(), name.lower()), (schema, name))
+        known = self.relations.get((schema.lower(), name.lower()))
+        if known is None and self.also:
+            known = self.relations.get((self.also, name.lower()))
+        schema, name = known or (schema, name)
         if column is not None:
             column = self.columns.get((schema, name, column.lower()), column)
         return schema, name, column

@@ -46,6 +46,8 @@ class TestDuckDB(DialectContract):
         "indexes": ("index_name columns unique", [("i", ("name", '(lower("name"))'), True)]),
         "sequences": ("sequence_name start increment", [("q", 5, 2)]),
         "routines": ("routine_name kind arguments", [("plus", "function", "a, b")]),
+        "dependencies": ("relation_name referenced_schema referenced_relation referenced_column found_by", [
+            ("v", "main", "t", "id", "parsed")]),
         "statistics": ("relation_name row_estimate", [("t", 0), ("child", 0)]),
     }  # fmt: skip
     place = FilePlace.fixture("duckdb", duckdb.connect)

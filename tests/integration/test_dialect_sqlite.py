@@ -191,6 +191,9 @@ class TestSQLite(DialectContract):
             ("recent", "instead", "INSTEAD OF", ("INSERT",), "origin"),
             ("plain", "unsaid", "BEFORE", ("DELETE",), "origin"),
         ]),
+        "dependencies": ("relation_name referenced_schema referenced_relation referenced_column found_by", [
+            ("recent", "main", "artist", column, "parsed") for column in ("id", "name", "born")
+        ]),
         "statistics": ("relation_name row_estimate", [
             ("plain", 2), *((name, None) for name in ("artist", "Album", "tag", "strict_one",
               "desc_key", "words", "words_content", "words_docsize")),
