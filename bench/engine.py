@@ -36,6 +36,7 @@ class EngineRun:
     statements: int
     rows: int
     seconds: dict[str, float] = field(default_factory=dict)
+    cpu: dict[str, float] = field(default_factory=dict)
     shards: int = 0
 
 
@@ -52,10 +53,11 @@ def extract(
     credentials = Credentials(target.username, password)
     storage, run_id = open_storage(storage_url), str(uuid.uuid4())
     seconds: dict[str, float] = {}
+    cpu: dict[str, float] = {}
     selection = Selection()
     statements = rows = 0
     with (
-        _timed(seconds, "plan"),
+        _timed(seconds, cpu, "plan"),
         _session(target, credentials, options, policy, run_id, -1) as session,
     ):
         plan = make_plan(session, selection, storage, run_id)
@@ -63,7 +65,7 @@ def extract(
     path, shards = plan.path, plan.shards
     del plan
     ledgers = []
-    with _timed(seconds, "read"):
+    with _timed(seconds, cpu, "read"):
         for shard in shards:
             # As a worker does, which knows of its own shard only.
             plan = load_plan(storage, path, shard.id)
@@ -83,9 +85,9 @@ def extract(
             ledgers.append(outcome.ledger)
             statements += outcome.load.statements
             rows += outcome.load.rows
-    with _timed(seconds, "finish"):
+    with _timed(seconds, cpu, "finish"):
         finished = finish(storage, run_id, path, ledgers, AT, selection)
-    return EngineRun(run_id, finished, statements, rows, seconds, len(shards))
+    return EngineRun(run_id, finished, statements, rows, seconds, cpu, len(shards))
 
 
 def _session(
@@ -101,10 +103,11 @@ def _session(
 
 
 @contextmanager
-def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
-    began = time.monotonic()
+def _timed(seconds: dict[str, float], cpu: dict[str, float], stage: str) -> Iterator[None]:
+    began, used = time.monotonic(), time.process_time()
     yield
     seconds[stage] = time.monotonic() - began
+    cpu[stage] = time.process_time() - used
 
 
 def peak_memory() -> int:
@@ -121,7 +124,6 @@ def main() -> None:
     files = Path(order["files"]) if order.get("files") else None
     target = Target(**order["target"])
     source_of(target)  # imported once in a worker's life
-    before = time.process_time()
     run = extract(target, order["password"], order["storage"], files=files)
     answer = {
         "run_id": run.run_id,
@@ -130,7 +132,7 @@ def main() -> None:
         "statements": run.statements,
         "rows": run.rows,
         "seconds": run.seconds,
-        "cpu": time.process_time() - before,
+        "cpu": run.cpu,
         "shards": run.shards,
         "peak_memory": peak_memory(),
     }

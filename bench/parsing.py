@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from statistics import median, quantiles
 
-from bench.__main__ import CountingServer, corpus
+from bench.corpus import CountingServer, corpus
 from bench.engine import extract
 from dashboard.local.servers import start
 from extraction.connection import Target
@@ -112,7 +112,7 @@ def met_again(options: argparse.Namespace) -> bool:
     server = CountingServer(data_dir() / "bench" / "postgres")
     child = start(server)
     try:
-        database = corpus(server, options)
+        database = corpus(server, options.tables, options.columns, options.seed)
         target = Target("postgresql", server.host, server.port, database, server.user, "disable")
         with tempfile.TemporaryDirectory() as storage:
             run = extract(target, server.password, f"file://{storage}")

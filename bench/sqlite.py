@@ -118,7 +118,10 @@ def main() -> int:
         plan = planned(file, Path(scratch))
         rounds = [(floor(file, plan), engine(file)) for _ in range(options.rounds)]
     floors = [wall for (wall, _), _ in rounds]
-    processor = median(cpu for (_, cpu), _ in rounds), median(a["cpu"] for _, a in rounds)
+    processor = (
+        median(cpu for (_, cpu), _ in rounds),
+        median(sum(a["cpu"].values()) for _, a in rounds),
+    )
     inside = [sum(answer["seconds"].values()) for _, answer in rounds]
     last = rounds[-1][1]
     print(f"SQLite {sqlite3.sqlite_version}, {options.tables} tables, counts {last['counts']}")

@@ -105,22 +105,31 @@ def per_of(kind: str) -> Per:
 def load_plan(storage: Storage, path: str, shard: int | None = None) -> Plan:
     """With a shard, only its own batches hold their items."""
     document = get_by_digest(storage, path)
-    shards = [Shard(**shard) for shard in document["shards"]]
-    batches = [Batch(per, []) for per in document["batches"]]
-    for one, items in zip(shards, document["items"], strict=True):
+    plan = _outline(path, document)
+    for one, items in zip(plan.shards, document["items"], strict=True):
         if shard in (None, one.id):
             for number, found in zip(
                 one.numbers(), get_by_digest(storage, items)["batches"], strict=True
             ):
-                batches[number].items.extend(map(Item._make, found))
+                plan.batches[number].items.extend(map(Item._make, found))
+    return plan
+
+
+def load_outline(storage: Storage, path: str) -> tuple[Plan, list[int]]:
+    """The plan without any items, and how many each of its batches holds."""
+    document = get_by_digest(storage, path)
+    return _outline(path, document), document["sizes"]
+
+
+def _outline(path: str, document: dict[str, Any]) -> Plan:
     return Plan(
         path,
         PlannedSource(**document["source"]),
         Selection(**document["selection"]),
         document["kinds"],
         [PlannedSchema(**schema) for schema in document["schemas"]],
-        batches,
-        shards,
+        [Batch(per, []) for per in document["batches"]],
+        [Shard(**shard) for shard in document["shards"]],
         [Unseen(**unseen) for unseen in document["unseen"]],
         document["unmatched"],
         document["idle_excludes"],
@@ -138,6 +147,7 @@ def stored(plan: Plan, storage: Storage, run_id: str) -> Plan:
         "kinds": plan.kinds,
         "schemas": [asdict(schema) for schema in plan.schemas],
         "batches": [batch.per for batch in plan.batches],
+        "sizes": [len(batch.items) for batch in plan.batches],
         "items": items,
         "shards": [asdict(shard) for shard in plan.shards],
         "unseen": [asdict(unseen) for unseen in plan.unseen],

@@ -13,7 +13,7 @@ from django.conf import settings
 
 from dashboard.live.board import Board
 from extraction.errors import SurveyorError
-from extraction.planned import load_plan
+from extraction.planned import load_outline
 from extraction.snapshot.layout import root_of
 from extraction.storage import Storage, open_storage
 from workers.contract import PlanRecord, ShardPlan
@@ -82,9 +82,10 @@ def _plan_path(storage: Storage, plans: list[str], entries: list[str]) -> str | 
 
 @lru_cache(maxsize=32)
 def _cut(url: str, path: str) -> Cut:
-    plan = load_plan(open_storage(url), path)
+    plan, counts = load_outline(open_storage(url), path)
     shards = tuple(ShardPlan(s.id, s.label, s.total, s.first_batch, s.batches) for s in plan.shards)
-    sizes = tuple(len(b.items) if b.per == "relations" else 0 for b in plan.batches)
+    both = zip(plan.batches, counts, strict=True)
+    sizes = tuple(count if batch.per == "relations" else 0 for batch, count in both)
     return Cut(shards, len(plan.selected_schemas), sizes, tuple(plan.unmatched))
 
 

@@ -14,7 +14,11 @@ from dashboard.live import checkpoints, picture
 from dashboard.live.board import Board
 from dashboard.models import Run
 from dashboard.runs import run_dict
-from extraction.snapshot.layout import entry_path, put_by_digest
+from extraction.connection import Item, Per
+from extraction.planned import Batch, Plan, PlannedSchema, PlannedSource, Shard
+from extraction.planned import stored as store_plan
+from extraction.selection import Selection
+from extraction.snapshot.layout import entry_path
 from extraction.storage import open_storage
 from tests.live_cast import a_beat, a_plan
 from workers.contract import FINISH_SHARD, PLAN_SHARD, Event, Frame, PlanRecord
@@ -159,24 +163,19 @@ def stored(settings, tmp_path: Path):
     url = f"file://{tmp_path}"
     settings.ENV = settings.ENV.model_copy(update={"storage_url": url})
     storage = open_storage(url)
-    sizes = [("schemas", 2), *[("relations", n) for n in (40, 40, 40, 7)]]
-    document = {
-        "format": 1,
-        "source": {"dialect": "p", "database": "d", "identity": "i", "version": "v"},
-        "selection": {"include": [], "exclude": [], "kinds": []},
-        "kinds": [],
-        "schemas": [{"name": n, "selected": True, "left_out": {}} for n in ("a", "b")],
-        "batches": [
-            {"per": per, "items": [["s", f"t{i}", i, 1] for i in range(n)]} for per, n in sizes
-        ],
-        "shards": [
-            {"id": 0, "label": "schemas", "total": 0, "first_batch": 0, "batches": 1},
-            {"id": 1, "label": "a", "total": 80, "first_batch": 1, "batches": 2},
-            {"id": 2, "label": "b", "total": 47, "first_batch": 3, "batches": 2},
-        ],
-        "denied": [],
-    }
-    put_by_digest(storage, RUN, "plan", document)
+    sizes: list[tuple[Per, int]] = [
+        ("schemas", 2), *[("relations", n) for n in (40, 40, 40, 7)],
+    ]  # fmt: skip
+    plan = Plan(
+        "",
+        PlannedSource("p", "d", "i", "v"),
+        Selection(),
+        [],
+        [PlannedSchema(name, True, {}) for name in ("a", "b")],
+        [Batch(per, [Item("s", f"t{i}", i, 1) for i in range(n)]) for per, n in sizes],
+        [Shard(0, "schemas", 0, 0, 1), Shard(1, "a", 80, 1, 2), Shard(2, "b", 47, 3, 2)],
+    )
+    store_plan(plan, storage, RUN)
     for shard, batch, attempt in [(0, 0, 1), (1, 1, 1), (1, 2, 1), (1, 2, 3), (2, 3, 2)]:
         storage.put(entry_path(RUN, shard, batch, attempt), b"{}")
     return storage
