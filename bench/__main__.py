@@ -57,7 +57,7 @@ def measure(
 def _round(
     server: Server, database: str, taking: Mapping[str, Callable[[], Turn]], number: int
 ) -> Round:
-    one = Round(os.getloadavg()[0], floor(server, database))
+    one = Round(os.getloadavg()[0], floor(server.url(database)))
     said = [f"round {number}: load before {one.load:.1f}", f"floor {one.floor.wall:.2f} s"]
     print(", ".join(said), end="", flush=True)
     for name, read in taking.items():
@@ -104,8 +104,7 @@ def run(server: CountingServer, options: argparse.Namespace, path: Path) -> Iter
         what = {"options": vars(options), "left_out": left_out}
         record.write(path, number, {**what, "corpora": [asdict(one) for one in corpora]})
         yield corpora[-1]
-    for name, reason in left_out.items():
-        print(f"left out: {name}: {reason}")
+    print("\n".join(f"left out: {name}: {reason}" for name, reason in left_out.items()), "\n")
 
 
 def _arguments(given: Sequence[str] | None = None) -> argparse.Namespace:

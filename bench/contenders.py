@@ -42,12 +42,13 @@ class Turn:
     failure: str = ""
 
 
-def engine(source: Source) -> Turn:
+def engine(source: Source, sessions: int = 1) -> Turn:
     storage = tempfile.mkdtemp(prefix="surveyor-bench-")
     order = {
         "target": asdict(source.target),
         "password": source.password,
         "storage": f"file://{storage}",
+        "sessions": sessions,
     }
     try:
         ran = measured.run([sys.executable, "-m", "bench.engine"], given=json.dumps(order))

@@ -7,6 +7,7 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +21,15 @@ from extraction.connection import (
     open_session,
     source_of,
 )
-from extraction.extract import Finished, finish, load_plan, make_plan, read_shard
+from extraction.extract import (
+    Finished,
+    Shard,
+    ShardOutcome,
+    finish,
+    load_plan,
+    make_plan,
+    read_shard,
+)
 from extraction.selection import Selection
 from extraction.storage import open_storage
 from extraction.tables import spare_memory
@@ -46,8 +55,9 @@ def extract(
     storage_url: str,
     options: Options | None = None,
     files: Path | None = None,
+    sessions: int = 1,
 ) -> EngineRun:
-    """One whole extraction of everything, in this process."""
+    """One whole extraction of everything, in this process; so many shards at a time."""
     options = options or Options()
     policy = AddressPolicy(allow_loopback=True, files=files)
     credentials = Credentials(target.username, password)
@@ -55,7 +65,7 @@ def extract(
     seconds: dict[str, float] = {}
     cpu: dict[str, float] = {}
     selection = Selection()
-    statements = rows = 0
+    statements = 0
     with (
         _timed(seconds, cpu, "plan"),
         _session(target, credentials, options, policy, run_id, -1) as session,
@@ -64,27 +74,29 @@ def extract(
         statements += session.load.statements
     path, shards = plan.path, plan.shards
     del plan
-    ledgers = []
-    with _timed(seconds, cpu, "read"):
-        for shard in shards:
-            # As a worker does, which knows of its own shard only.
-            plan = load_plan(storage, path, shard.id)
-            with _session(target, credentials, options, policy, run_id, shard.id) as session:
-                outcome = read_shard(
-                    session,
-                    storage,
-                    run_id,
-                    plan,
-                    shard.id,
-                    attempt=1,
-                    worker="bench",
-                    options=options,
-                    report=lambda advance: None,
-                    stopped=lambda: False,
-                )
-            ledgers.append(outcome.ledger)
-            statements += outcome.load.statements
-            rows += outcome.load.rows
+
+    def read(shard: Shard) -> ShardOutcome:
+        # As a worker does, which knows of its own shard only.
+        plan = load_plan(storage, path, shard.id)
+        with _session(target, credentials, options, policy, run_id, shard.id) as session:
+            return read_shard(
+                session,
+                storage,
+                run_id,
+                plan,
+                shard.id,
+                attempt=1,
+                worker="bench",
+                options=options,
+                report=lambda advance: None,
+                stopped=lambda: False,
+            )
+
+    with _timed(seconds, cpu, "read"), ThreadPoolExecutor(sessions) as pool:
+        outcomes = list(pool.map(read, shards))
+    ledgers = [outcome.ledger for outcome in outcomes]
+    statements += sum(outcome.load.statements for outcome in outcomes)
+    rows = sum(outcome.load.rows for outcome in outcomes)
     with _timed(seconds, cpu, "finish"):
         finished = finish(storage, run_id, path, ledgers, AT, selection)
     return EngineRun(run_id, finished, statements, rows, seconds, cpu, len(shards))
@@ -124,7 +136,11 @@ def main() -> None:
     files = Path(order["files"]) if order.get("files") else None
     target = Target(**order["target"])
     source_of(target)  # imported once in a worker's life
-    run = extract(target, order["password"], order["storage"], files=files)
+    run = extract(
+        *(target, order["password"], order["storage"]),
+        files=files,
+        sessions=order.get("sessions", 1),
+    )
     answer = {
         "run_id": run.run_id,
         "status": run.finished.status,

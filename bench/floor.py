@@ -9,7 +9,6 @@ from pathlib import Path
 
 import psycopg
 
-from bench.load import Server
 from bench.verify import PINNED
 from extraction.catalog import KINDS
 from extraction.sources import postgresql_sql as sql
@@ -30,11 +29,11 @@ class Floor:
         return sum(self.seconds.values())
 
 
-def floor(server: Server, database: str) -> Floor:
+def floor(url: str) -> Floor:
     """`COPY … TO '/dev/null'` for each kind: no wire, no Parquet, once for the whole catalogue,
-    planned as the server likes, on a fresh connection as a session of ours is one."""
+    planned as the server likes, on a fresh connection as a session of ours is one. As a superuser, on this machine."""
     seconds = {}
-    with psycopg.connect(server.url(database), autocommit=True) as connection:
+    with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(PINNED)
         before = _cpu(connection.info.backend_pid)
         for kind in KINDS:

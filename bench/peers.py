@@ -123,8 +123,10 @@ PEERS = (
     ),
 )
 NOT_RUN = {
-    "OpenMetadata": "",
-    "Atlan application-sdk": "",
+    "OpenMetadata": "openmetadata-ingestion 2.0.7 needs its server: it asks for its health, and for"
+    " the service that it has made, whatever the sink (ingestion/api/topology_runner.py)",
+    "Atlan application-sdk": "3.52 is a frame without statements for PostgreSQL: the SQL and the"
+    " mapping would be ours, and a run wants Temporal and Dapr",
 }
 NAMES = tuple(peer.name for peer in PEERS)
 

@@ -1,4 +1,4 @@
-"""What was measured, where and with which versions: bench/results/<date>.json."""
+"""What was measured, where and with which versions: a file in bench/results."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ RESULTS = Path(__file__).with_name("results")
 PACKAGES = ("sqlalchemy", "psycopg", "pyarrow")
 
 
-def new_file(directory: Path = RESULTS) -> Path:
+def new_file(what: str = "") -> Path:
     """A name of today that is not taken: what was measured before stays."""
-    directory.mkdir(exist_ok=True)
-    today = f"{datetime.now(UTC):%Y-%m-%d}"
-    path, number = directory / f"{today}.json", 2
+    RESULTS.mkdir(exist_ok=True)
+    name, number = f"{datetime.now(UTC):%Y-%m-%d}{what and '-' + what}", 2
+    path = RESULTS / f"{name}.json"
     while path.exists():
-        path, number = directory / f"{today}-{number}.json", number + 1
+        path, number = RESULTS / f"{name}-{number}.json", number + 1
     return path
 
 
