@@ -47,7 +47,7 @@ warnings.filterwarnings("ignore", "Did not recognize type", SAWarning)
 Answer = TypeVar("Answer")
 Row = tuple[Any, ...]
 
-NEVER = ("routines", "sequences", "triggers", "dependencies", "statistics")
+NEVER = ("routines", "sequences", "triggers", "statistics")
 NOT_READ = "SQLAlchemy's Inspector does not read {what} of {product}."
 NO_FIX = "Nothing in the source mends it: this kind of database is read by the Inspector alone."
 # What a kind is put together from, and how each is called.
@@ -119,6 +119,7 @@ class InspectorSession(BaseSession):
         super().__init__(options)
         self._connection, self._driver = connection, driver
         self.dialect = target.dialect
+        self.view_dialect = driver.views
         self.product = DIALECTS[target.dialect].label
         version = connection.dialect.server_version_info or ()
         self.server_version = ".".join(map(str, version))

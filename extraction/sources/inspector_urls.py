@@ -25,9 +25,11 @@ Make = Callable[[Target, Credentials, Options, str], Login]
 
 @dataclass(frozen=True)
 class Driver:
-    """`system` are schemas that hold the source's own catalogue, in lower case."""
+    """`system` are schemas that hold the source's own catalogue, in lower case; `views` is what
+    sqlglot calls the language of views."""
 
     make: Make
+    views: str
     system: frozenset[str] = frozenset({"information_schema"})
 
 
@@ -121,12 +123,12 @@ def _clickhouse(target: Target, credentials: Credentials, options: Options, labe
 
 DRIVERS = {
     "oracle": Driver(
-        _oracle, frozenset({"sys", "system", "xdb", "ctxsys", "mdsys", "outln", "wmsys"})
+        _oracle, "oracle", frozenset({"sys", "system", "xdb", "ctxsys", "mdsys", "outln", "wmsys"})
     ),
-    "mssql": Driver(_mssql, frozenset({"information_schema", "sys", "guest"})),
-    "snowflake": Driver(_snowflake),
-    "bigquery": Driver(_bigquery),
-    "databricks": Driver(_databricks),
-    "trino": Driver(_trino),
-    "clickhouse": Driver(_clickhouse, frozenset({"information_schema", "system"})),
+    "mssql": Driver(_mssql, "tsql", frozenset({"information_schema", "sys", "guest"})),
+    "snowflake": Driver(_snowflake, "snowflake"),
+    "bigquery": Driver(_bigquery, "bigquery"),
+    "databricks": Driver(_databricks, "databricks"),
+    "trino": Driver(_trino, "trino"),
+    "clickhouse": Driver(_clickhouse, "clickhouse", frozenset({"information_schema", "system"})),
 }

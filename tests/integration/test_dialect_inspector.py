@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import URL
 
+from extraction.catalog import KINDS
 from extraction.check import check
 from extraction.connection import (
     DIALECTS,
@@ -68,7 +69,9 @@ def inspected() -> Iterator[None]:
             dialect = Dialect(name, 5432, INSPECTOR, fields, extra="none")
             patch.setitem(DIALECTS, f"inspected_{name}", dialect)
             patch.setitem(
-                DRIVERS, f"inspected_{name}", Driver(make, frozenset({"information_schema"}))
+                DRIVERS,
+                f"inspected_{name}",
+                Driver(make, "postgres" if name == "postgresql" else name),
             )
         yield
 
@@ -110,6 +113,9 @@ class TestInspectedPostgreSQL(DialectContract):
             for name, kind, columns, *rest in postgresql.TestPostgreSQL.golden["constraints"][1]
             if kind != "exclusion"
         ]),
+        "dependencies": ("relation_name referenced_relation referenced_column found_by", [
+            (*row, "parsed") for row in postgresql.TestPostgreSQL.golden["dependencies"][1]
+        ]),
         # The Inspector leaves out the index of a primary key.
         "indexes": ("index_name columns unique", [
             ("orders_customer_placed_key", ("customer", "placed"), True),
@@ -131,13 +137,13 @@ class TestInspectedPostgreSQL(DialectContract):
     ) -> None:
         manifest = engine_of(shop).run().manifest
         denied = {unseen["kind"]: unseen["reason"] for unseen in manifest["denied"]}
-        assert set(denied) == {"routines", "sequences", "triggers", "dependencies", "statistics"}
+        assert set(denied) == {"routines", "sequences", "triggers", "statistics"}
         assert denied["routines"] == (
             "SQLAlchemy's Inspector does not read routines of postgresql."
         )
         assert all(unseen["fix"] for unseen in manifest["denied"])
         complete = {s["kind"] for s in manifest["scopes"] if s["status"] == "complete"}
-        assert complete == {"schemas", "relations", "columns", "constraints", "indexes"}
+        assert complete == set(KINDS) - set(denied)
 
     def test_a_check_reads_the_catalogue(self, place: InspectedPlace, shop: Target) -> None:
         credentials = Credentials(shop.username, place.password)
