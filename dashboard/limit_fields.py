@@ -72,7 +72,7 @@ class LimitFields(forms.Form):
         help_text="As mon-fri; the day on which the hours begin. Empty: every day.",
     )
     timezone = HoursField(
-        "timezone", label="Time zone of the hours", help_text="As Europe/Berlin. Empty: UTC."
+        "timezone", label="Time zone", help_text="Of the hours, as Europe/Berlin. Empty: UTC."
     )
 
 

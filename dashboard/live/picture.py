@@ -107,11 +107,14 @@ def _open(board: Board, now: float) -> Picture:
     shards = [_shard(board, plan, now) for plan in _plans(board)]
     running = [r for r in board.records.values() if r.state == "working"]
     alive = [r for r in running if now - r.beat_at <= verdict.LOST_AFTER]
-    plan = board.plan
+    plan, judged, totals = board.plan, _verdict(board, phase, now), _totals(board, shards, now)
+    if judged.tone == "hold":
+        # Nothing goes on by itself at this rate: not while it is paused, cancelled or closed.
+        totals["eta_seconds"] = None
     return Picture(
         phase=phase,
-        progress=_totals(board, shards, now),
-        verdict=_verdict(board, phase, now),
+        progress=totals,
+        verdict=judged,
         shards=shards,
         events=list(board.events),
         seq=_last_seq(board),

@@ -21,7 +21,7 @@ from extraction.selection import Selection
 from extraction.snapshot.layout import entry_path
 from extraction.storage import open_storage
 from tests.live_cast import a_beat, a_plan
-from workers.contract import FINISH_SHARD, PLAN_SHARD, Event, Frame, PlanRecord
+from workers.contract import FINISH_SHARD, PLAN_SHARD, Event, Frame, Load, PlanRecord
 
 NOW = 1_790_000_000.0
 RUN = str(uuid.UUID(int=7))
@@ -155,6 +155,19 @@ def test_what_matched_nothing_is_said_at_the_end():
     assert run_dict(ended.run, picture.draw(ended, NOW))["verdict"] == (
         "finished: every selected scope is proven complete; nothing matches 'gone', 'crm.gone'"
     )
+
+
+def test_outside_the_allowed_hours_there_is_no_time_left_to_tell():
+    spent = Load(sessions=1, statements=9)
+    back = {"done": 50, "state": "waiting", "load": spent, "load_before": spent}
+    board = a_board(s0=back, s1={"done": 20, "load": spent, "state": "waiting"})
+    board.run.input = {"source": {"options": {"hours": "22:00-22:01", "timezone": "Europe/Berlin"}}}
+    drawn = picture.draw(board, NOW)
+    assert str(drawn.verdict) == "waiting: outside the allowed hours until 22:00 (Europe/Berlin)"
+    assert drawn.progress["eta_seconds"] is None
+    assert (drawn.load["sessions"], drawn.load["statements"], drawn.load["exact"]) == (3, 27, False)
+    board.run.limits = {"hours": ""}
+    assert str(picture.draw(board, NOW).verdict) == "waiting: for a worker to begin"
 
 
 @pytest.fixture
