@@ -134,7 +134,11 @@ def snapshot_faults(root: Path, manifest: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _order(row: Row, key: tuple[str, ...]) -> tuple[Any, ...]:
+    """Texts by their bytes; nothing comes last."""
+    values = (row[name] for name in key)
     return tuple(
-        row[name].encode("utf-8", "surrogateescape") if isinstance(row[name], str) else row[name]
-        for name in key
+        (value is None, value.encode("utf-8", "surrogateescape"))
+        if isinstance(value, str)
+        else (value is None, value)
+        for value in values
     )

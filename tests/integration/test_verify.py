@@ -220,3 +220,27 @@ def test_the_command_reads_a_sqlite_file_where_it_lies(tmp_path):
     done = run_command(str(sqlite_file(tmp_path / "odd.db")), "--json")
     result = json.loads(done.stdout)
     assert (done.returncode, result["passed"], result["product"]) == (0, True, "SQLite")
+
+
+def test_what_views_read_is_what_sqlite_asks_leave_for(tmp_path):
+    file = tmp_path / "views.db"
+    with sqlite3.connect(file) as connection:
+        for statement in (
+            "create table T (Id integer primary key, a, b, doc)",
+            "create table u (id, x, y)",
+            "create view plain as select a, ID from t where B > 0",
+            "create view star as select * from T",
+            "create view joined as select t.a, u.y from t join u on t.id = u.x order by u.id",
+            "create view vague as select a, y from t, u",
+            "create view tree as with c(n) as (select id from t union all select x from u, c"
+            " where c.n = u.id) select n from c",
+            "create view nested as select p.a from plain p where exists"
+            " (select 1 from u where u.x = p.id)",
+            "create view listed as select a from t where b in u",
+            "create view made as select t.a, j.value from t, json_each(t.doc) j",
+        ):
+            connection.execute(statement.replace(" in u", " in (select y from u)"))
+    report = verify_sqlite.verify(file, tmp_path / "storage")
+    assert report.passed, "\n".join(lines(report, 20))
+    (found,) = [c for c in report.comparisons if c.kind == "dependencies"]
+    assert found.expected == found.got > 15
