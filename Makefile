@@ -81,7 +81,10 @@ check: setup-dev
 	$(SCRATCH) $(PY) manage.py check_templates
 	$(PY) -m pytest -q --forbid-skips tests/workers/test_replay.py
 
-# For example: make bench ARGS="--relations 2000"
+# The three corpora take a while, most of it their first building. Shorter, or with other products:
+#   make bench ARGS="--tables 1000 --rounds 1"
+#   make bench ARGS="--tables 1000 10000 --peers"
+# Also: python -m bench.distance (20 ms away), python -m bench.scale (a whole run). All have --help.
 bench: setup-dev
 	$(PY) -m bench $(ARGS)
 

@@ -10,7 +10,7 @@ from statistics import median
 from bench.contenders import Turn
 from bench.floor import Floor
 
-ENGINE = "Surveyor"
+ENGINE, FLOOR = "Surveyor", "server alone (floor)"
 MIB = 2**20
 
 
@@ -34,7 +34,7 @@ class Corpus:
 
     def walls(self) -> dict[str, float]:
         """Median seconds of whoever read it all every time, in the order of their turns."""
-        walls = {"floor": median(r.floor.wall for r in self.rounds)}
+        walls = {FLOOR: median(r.floor.wall for r in self.rounds)}
         for name, turns in self.turns().items():
             if not any(turn.failure for turn in turns):
                 walls[name] = median(turn.wall for turn in turns)
@@ -48,14 +48,14 @@ def of_corpus(corpus: Corpus) -> Iterator[str]:
     relations, rows = corpus.expected["relations"], sum(corpus.expected.values())
     yield f"{corpus.tables:,} tables: {relations:,} relations, {rows:,} rows of all kinds"
     yield ""
-    head = ("", "wall s", "CPU s", "peak MiB", "× floor", "statements / 1,000", "found")
+    head = ("", "wall s", "CPU s", "peak MiB", "× floor", "statements / 1,000", "found as expected")
     yield from _lines(head, _rows(corpus))
 
 
 def _rows(corpus: Corpus) -> Iterator[Sequence[str]]:
     floors = [r.floor for r in corpus.rounds]
     least = median(floor.wall for floor in floors)
-    yield ("server alone", f"{least:.2f}", f"{median(f.cpu for f in floors):.2f}", "", "1.00")
+    yield (FLOOR, f"{least:.2f}", f"{median(f.cpu for f in floors):.2f}", "", "1.00")
     for name, turns in corpus.turns().items():
         if any(turn.failure for turn in turns):
             yield (name, "–", "–", "–", "–", "–", "failed: see the results")
@@ -84,7 +84,8 @@ def _found(counts: Mapping[str, int], expected: Mapping[str, int]) -> str:
     shared = [kind for kind in expected if kind in counts]
     differ = [k for k in shared if counts[k] != expected[k]]
     said = [f"{kind} {counts[kind]:,} of {expected[kind]:,}" for kind in differ]
-    return ", ".join([f"{len(shared) - len(differ)} kinds", *said])
+    right = len(shared) - len(differ)
+    return ", ".join([f"{right} {'kind' if right == 1 else 'kinds'}", *said])
 
 
 def of_growth(corpora: Sequence[Corpus]) -> Iterator[str]:
