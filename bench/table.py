@@ -57,8 +57,9 @@ def _rows(corpus: Corpus) -> Iterator[Sequence[str]]:
     least = median(floor.wall for floor in floors)
     yield (FLOOR, f"{least:.2f}", f"{median(f.cpu for f in floors):.2f}", "", "1.00")
     for name, turns in corpus.turns().items():
-        if any(turn.failure for turn in turns):
-            yield (name, "–", "–", "–", "–", "–", "failed: see the results")
+        if failure := next((turn.failure for turn in turns if turn.failure), ""):
+            short = failure.partition(":")[0]
+            yield (name, "–", "–", "–", "–", "–", f"{short}: see the results")
             continue
         for stage in turns[0].stages:
             wall, cpu = (median(t.stages[stage][place] for t in turns) for place in (0, 1))
