@@ -14,7 +14,8 @@ from sqlalchemy import URL
 from bench import measured
 from extraction.connection import Target
 
-TAIL = 2_000
+# Of what a process said last: lines, and characters of each.
+LINES, LENGTH = 30, 200
 
 
 @dataclass(frozen=True)
@@ -78,5 +79,6 @@ def done(ran: measured.Ran, counts: dict[str, Any]) -> Turn:
 
 def failed(ran: measured.Ran) -> Turn:
     ended = "ended at the limit" if ran.status is None else f"exit {ran.status}"
-    last = (ran.errors.strip() or ran.output.strip())[-TAIL:]
+    said = (ran.errors.strip() or ran.output.strip()).splitlines()[-LINES:]
+    last = "\n".join(line[:LENGTH] for line in said)
     return Turn(ran.wall, ran.cpu, ran.peak_memory, failure=f"{ended}: {last}")

@@ -76,6 +76,7 @@ def statements(server: Server, database: str) -> int:
     counted = server.execute(
         database,
         "SELECT coalesce(sum(calls), 0)::bigint FROM public.pg_stat_statements"
-        f" WHERE userid IN ('{READER}'::regrole, '{READER_OF_DATA}'::regrole)",
+        " JOIN pg_roles r ON r.oid = userid"
+        f" WHERE rolname IN ('{READER}', '{READER_OF_DATA}')",
     )
     return int(str(counted[0][0]))

@@ -63,6 +63,8 @@ class Proxy:
             self._one_way(reader, server_writer, link.to_server),
             self._one_way(server_reader, writer, link.to_client),
         )
+        for one in (server_writer, writer):
+            one.close()
 
     async def _one_way(
         self,
@@ -98,9 +100,9 @@ class Proxy:
             with suppress(OSError):
                 writer.write(data)
                 await writer.drain()
+        # Only this direction: the answer may still be under way.
         with suppress(OSError):
-            writer.close()
-            await writer.wait_closed()
+            writer.write_eof()
 
 
 async def serve(host: str, port: int, delay: float) -> None:
