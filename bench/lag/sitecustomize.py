@@ -17,15 +17,23 @@ LINES_AT_ONCE = 50
 
 
 async def measure(path: Path) -> None:
+    """Until cancelled; what is not written yet is written then."""
     lines: list[str] = []
-    while True:
-        before = time.monotonic()
-        await asyncio.sleep(STEP)
-        lines.append(f"{time.time():.3f} {time.monotonic() - before - STEP:.6f}\n")
-        if len(lines) == LINES_AT_ONCE:
-            with path.open("a") as file:
-                file.writelines(lines)
-            lines.clear()
+    try:
+        while True:
+            before = time.monotonic()
+            await asyncio.sleep(STEP)
+            lines.append(f"{time.time():.3f} {time.monotonic() - before - STEP:.6f}\n")
+            if len(lines) == LINES_AT_ONCE:
+                _append(path, lines)
+    finally:
+        _append(path, lines)
+
+
+def _append(path: Path, lines: list[str]) -> None:
+    with path.open("a") as file:
+        file.writelines(lines)
+    lines.clear()
 
 
 async def watched(main: Coroutine[Any, Any, Any], path: Path) -> Any:
