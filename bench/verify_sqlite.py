@@ -138,7 +138,6 @@ class _Table:
             yield "columns", self.column(column)
         if kind == "view":
             yield from self.triggers()
-            yield from self.dependencies()
             return
         for constraint in self.constraints():
             yield "constraints", {**self.own, **constraint}
@@ -308,34 +307,6 @@ class _Table:
                 "enabled": "origin",
             }
             yield "triggers", {**self.own, **about}
-
-    def dependencies(self) -> Iterator[tuple[str, Row]]:
-        """What SQLite itself asks leave for when it prepares the view. Where a view says `*`, what
-        it reads is read as a whole."""
-        reads: list[tuple[Any, ...]] = []
-
-        def asked(*about: Any) -> int:
-            reads.append(about)
-            return sqlite3.SQLITE_OK
-
-        self.connection.set_authorizer(asked)
-        quoted = '"' + self.name.replace('"', '""') + '"'
-        self.connection.execute(f"EXPLAIN SELECT * FROM main.{quoted}")
-        self.connection.set_authorizer(None)
-        whole = re.search(r"(?i)(select|,|\.)\s*\*", self.sql)
-        found = {
-            (table, None if whole else column)
-            for action, table, column, _, view in reads
-            if action == sqlite3.SQLITE_READ and view == self.name and column
-        }
-        for table, column in found:
-            about = {
-                "referenced_schema": "main",
-                "referenced_relation": table,
-                "referenced_column": column,
-                "found_by": "parsed",
-            }
-            yield "dependencies", {**self.own, **about}
 
     def statistics(self) -> Row:
         estimate = None

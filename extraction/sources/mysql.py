@@ -299,9 +299,14 @@ class MySQLSession(BaseSession):
             time.sleep(0.05)
         return ended
 
+    def _fileno(self) -> int | None:
+        connection = self._driver._sock
+        return connection.fileno() if self._driver.open and connection else None
+
     def close(self) -> None:
         self._again.close()
-        _closed(self._connection)
+        with self._letting_go():
+            _closed(self._connection)
 
 
 def _driver_of(connection: Connection) -> WatchedConnection:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 import socket
 import struct
-import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from operator import attrgetter
 from typing import Any
 
@@ -23,7 +22,6 @@ from sqlalchemy.exc import DBAPIError
 from extraction.connection import Credentials, Item, Note, Options, Per, Target
 from extraction.errors import PermissionDenied, SourceUnreachable, SurveyorError
 from extraction.sources import postgresql_sql as sql
-from extraction.sources import wire
 from extraction.sources.postgresql_copy import copied
 from extraction.sources.postgresql_errors import of_statement
 from extraction.sources.postgresql_grants import GRANTS, lacks, uses
@@ -107,7 +105,6 @@ class PostgreSQLSession(BaseSession):
         self._transaction = 0
         self._reader = Reader(self._copy, self._fetch)
         self._escaping = self._lists = False
-        self._bytes, self._counting = 0, threading.Lock()
         self._pin(options)
         connection.rollback()  # in autocommit only a note to SQLAlchemy
         connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
@@ -257,29 +254,19 @@ class PostgreSQLSession(BaseSession):
         self.end()
         return ended
 
-    def _received(self) -> int:
-        # Not while it is closed: the number of the connection may be another's by then.
-        with self._counting:
-            if not self._driver.closed:
-                with suppress(psycopg.Error):
-                    self._bytes = wire.received(self._driver.fileno()) or self._bytes
-            return self._bytes
+    def _fileno(self) -> int | None:
+        with suppress(psycopg.Error):
+            return None if self._driver.closed else self._driver.fileno()
+        return None
 
     def close(self) -> None:
-        """Returns once the server has let go: its place may be another's then."""
-        self._received()
-        with self._counting, self._gone():
+        with self._letting_go():
             engine = self._connection.engine
             with suppress(DBAPIError, psycopg.Error):
                 self._connection.close()
             with suppress(psycopg.Error):
                 self._driver.close()
             engine.dispose()
-
-    def _gone(self) -> AbstractContextManager[None]:
-        if self._driver.closed:
-            return nullcontext()
-        return wire.until_gone(self._driver.fileno())
 
 
 @contextmanager

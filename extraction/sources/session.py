@@ -7,11 +7,12 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Self
 
 from extraction.connection import Item, Load, Note, Options, Per, Stopped, Unseen
 from extraction.errors import SourceUnreachable, SurveyorError
+from extraction.sources import wire
 
 CANCEL_FOR = 10.0
 CANCEL_AGAIN = 0.25
@@ -59,6 +60,7 @@ class BaseSession(ABC):
         self._idle = threading.Event()
         self._idle.set()
         self._deadline: float | None = None
+        self._bytes, self._counting = 0, threading.Lock()
         self._statements, self._seconds, self._rows = statements, 0.0, 0
         self._began: float | None = None
 
@@ -88,9 +90,28 @@ class BaseSession(ABC):
         running = time.monotonic() - began if began is not None else 0.0
         return Load(1, self._statements, self._seconds + running, self._rows, self._received())
 
+    def _fileno(self) -> int | None:
+        """Of the network connection, while it is open."""
+        return None
+
     def _received(self) -> int:
-        """Bytes that the network brought; 0 where a dialect has none or cannot tell."""
-        return 0
+        """Bytes that the network brought."""
+        # Not while it is closed: the number of the connection may be another's by then.
+        with self._counting:
+            number = self._fileno()
+            if number is not None:
+                self._bytes = wire.received(number) or self._bytes
+            return self._bytes
+
+    @contextmanager
+    def _letting_go(self) -> Iterator[None]:
+        """Inside, the connection is closed; ends once the server has let go: its place may be
+        another's then."""
+        self._received()
+        with self._counting:
+            number = self._fileno()
+            with nullcontext() if number is None else wire.until_gone(number):
+                yield
 
     @property
     def deadline(self) -> float | None:

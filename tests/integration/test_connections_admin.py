@@ -89,7 +89,7 @@ def test_the_admin_saves_through_the_same_verbs(browser, worker):
 
 
 def test_the_admin_refuses_what_the_form_refuses(browser):
-    page = browser.post(ADD, {**TYPED, "port": "70000", "dialect": "sqlite"})
+    page = browser.post(ADD, {**TYPED, "port": "70000", "dialect": "db2"})
     assert page.status_code == 200
     assert "70000 is not a port" in said(page)
     assert "not served" in said(page)
