@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any
 
 import pyarrow as pa
 
@@ -20,43 +20,29 @@ from extraction.connection import (
     Unseen,
 )
 from extraction.errors import PermissionDenied, SourceLocked, StatementFailed
-from extraction.lineage import ANY_CASE, KIND, MEANS_ALSO, Spelling, lineage
-from extraction.parsers import Parsers
+from extraction.lineage import ANY_CASE, KIND, Spelling, Spellings, lineage
 from extraction.planned import Plan
 from extraction.snapshot.ledger import BatchRecord, Errored
 from extraction.snapshot.writer import Part, write_part
 from extraction.storage import Storage
 from extraction.tables import in_order
+from extraction.threads import Threads
 
 # What is dropped while it is read is no broken object: the batch begins again.
 TRIES_OF_BATCH = 3
 TRIES_OF_ONE = 2
 # More objects than this are not locked one by one: somebody holds the catalogue.
 LOCKED_IN_BATCH = 50
+# How many kinds are received, or wait to be built, at a time.
+AHEAD = 4
+CHANGED = "It changed whenever it was read."
+DROPPED = "It was dropped while it was read."
+TOO_LARGE = "It is larger than what is read of one object."
 TROUBLE = (Oversized, SourceLocked, SourceMoved, StatementFailed)
 # Names of columns are needed for keys; what is wide is written while others come.
 READ_FIRST = ("columns", "relations")
+KEY = ("schema_name", "relation_name")
 NOT_SHOWN = "The source does not show the texts of views in this schema."
-
-
-class Threads:
-    """One that waits for the source and one that writes, beside the one that builds; and
-    processes that parse, of which all shards of a worker share the same."""
-
-    def __init__(self, parsers: Parsers | None = None) -> None:
-        self.receiving = ThreadPoolExecutor(1, "receiving")
-        self.writing = ThreadPoolExecutor(1, "writing")
-        self.parsers = parsers or Parsers()
-        self._own = parsers is None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.receiving.shutdown()
-        self.writing.shutdown()
-        if self._own:
-            self.parsers.close()
 
 
 class BatchReader:
@@ -80,8 +66,13 @@ class BatchReader:
         self._ahead: dict[str, Future[Any]] = {}
         self._record = BatchRecord(-1, 0)
         self._per: Per = "relations"
-        self._locked = 0
-        self._spelling: Spelling | None = None
+        self._ids: set[int] = set()
+        # Objects found locked one by one, and whether it was asked if that is the catalogue.
+        self._locked, self._probed = 0, False
+        # Whether a later transaction was begun within the batch.
+        self._restarted = False
+        self._waiting: list[str] = []
+        self._spellings = Spellings(session)
 
     def read(self, number: int) -> BatchRecord:
         """Every part of the record is durable. Ends its transaction."""
@@ -95,9 +86,13 @@ class BatchReader:
     def _once(self, number: int, *, halve: bool) -> BatchRecord:
         self._check()
         batch = self._plan.batches[number]
-        self._locked = 0
+        self._locked, self._probed, self._restarted = 0, False, False
         self._session.begin()
-        present = self._session.present(batch.per, batch.items)
+        try:
+            present = self._session.present(batch.per, batch.items)
+        except PermissionDenied as error:
+            return self._refused(number, error)
+        self._ids = {item.id for item in present}
         left = {(item.schema, item.name) for item in present}
         gone = [(i.schema, i.name) for i in batch.items if (i.schema, i.name) not in left]
         self._record, self._per = BatchRecord(number, len(present), vanished=gone), batch.per
@@ -115,20 +110,38 @@ class BatchReader:
         if stopped is not None:
             raise stopped  # outside, for its context tells what ended it
         self._expect_still(kinds, present, halve)
+        self._session.end()  # nothing in the source is held while files are written
         parts = [part for future in written if (part := future.result()) is not None]
         self._record.parts.extend(sorted(parts, key=lambda part: kinds.index(part.kind)))
-        self._session.end()
         return self._record
 
+    def _refused(self, number: int, error: PermissionDenied) -> BatchRecord:
+        """The right to list was lost since the plan."""
+        batch = self._plan.batches[number]
+        self._session.begin()
+        fix = self._session.remedy(batch.per) or error.fix
+        kinds = self._plan.kinds_of(batch.per)
+        denied = [Unseen(kind, "", error.message, fix) for kind in kinds]
+        self._session.end()
+        return BatchRecord(number, len(batch.items), denied=denied)
+
+    def _restart(self) -> None:
+        """A transaction that may show another state than the batch began with."""
+        self._session.begin()
+        self._restarted = True
+
     def _expect_still(self, kinds: Sequence[str], items: Sequence[Item], halve: bool) -> None:
-        """What changes whenever it is read is named, in the kinds that may not fit together."""
+        """What changes whenever it is read is named in all kinds that may not fit together."""
         moved = self._session.moved(self._per, items) if items else []
+        if self._restarted and not moved:
+            now = {(i.schema, i.name, i.id) for i in self._session.present(self._per, items)}
+            moved = [i for i in items if (i.schema, i.name, i.id) not in now]
         if moved and not halve:
             raise SourceMoved
         for kind in kinds if moved else ():
             known = {(e.schema, e.name) for e in self._record.errored if e.kind == kind}
             self._record.errored.extend(
-                Errored(kind, item.schema, item.name, "It changed whenever it was read.")
+                Errored(kind, item.schema, item.name, CHANGED)
                 for item in moved
                 if kind != "relations" and (item.schema, item.name) not in known
             )
@@ -146,6 +159,8 @@ class BatchReader:
             if not self._ahead:
                 self._receive(asked[count - 1 :], items)
             tables = self._kind(kind, items, halve)
+            if kind == "relations" and self._restarted and tables:
+                self._account(tables, items)
             if tables:
                 table = tables[0] if len(tables) == 1 else in_order(kind, pa.concat_tables(tables))
                 yield self._submit(kind, table)
@@ -156,9 +171,24 @@ class BatchReader:
             yield self._submit(KIND, self._lineage(read, items, halve, len(asked)))
             self._report(len(kinds), len(kinds))
 
+    def _account(self, tables: Sequence[pa.Table], items: Sequence[Item]) -> None:
+        """Each relation has a row or a word, whatever happened between two transactions."""
+        read = {key for t in tables for key in zip(*(t[n].to_pylist() for n in KEY), strict=True)}
+        read |= {(e.schema, e.name) for e in self._record.errored if e.kind == "relations"}
+        self._record.errored.extend(
+            Errored("relations", item.schema, item.name, DROPPED)
+            for item in items
+            if (item.schema, item.name) not in read
+        )
+
     def _receive(self, kinds: Sequence[str], items: Sequence[Item]) -> None:
-        receive = self._session.receive
-        self._ahead = {kind: self._receiving.submit(receive, kind, items) for kind in kinds}
+        self._waiting = list(kinds)
+        self._fill(items)
+
+    def _fill(self, items: Sequence[Item]) -> None:
+        while self._waiting and len(self._ahead) < AHEAD:
+            kind = self._waiting.pop(0)
+            self._ahead[kind] = self._receiving.submit(self._session.receive, kind, items)
 
     def _submit(self, kind: str, table: pa.Table) -> Future[Part | None]:
         return self._writing.submit(write_part, self._storage, self._run_id, kind, table)
@@ -178,7 +208,9 @@ class BatchReader:
             [replace(d, kind=KIND) for d in record.denied if d.kind == "relations"]
         )
         dialect = self._session.view_dialect
-        spelling = self._spellings(read) if dialect in ANY_CASE else Spelling()
+        spelling = (
+            self._spellings.of(read.get("columns", [])) if dialect in ANY_CASE else Spelling()
+        )
         self._session.end()  # nothing in the source is held while texts are parsed
         found = lineage(
             *(self._parsers, dialect, read["relations"], spelling, self._check),
@@ -187,16 +219,6 @@ class BatchReader:
         self._record.errored.extend([*without, *found.errored])
         self._untold(found.untold)
         return found.table
-
-    def _spellings(self, read: dict[str, list[pa.Table]]) -> Spelling:
-        if self._spelling is None:
-            self._spelling = Spelling(MEANS_ALSO.get(self._session.view_dialect, ""))
-            found = self._session.inventory("relations")
-            self._spelling.learn((item.schema, item.name) for item in found)
-        self._spelling.columns.clear()
-        for table in read.get("columns", []):
-            self._spelling.learn_columns(table)
-        return self._spelling
 
     def _untold(self, schemas: Sequence[str]) -> None:
         """Where the plan does not say it yet."""
@@ -217,17 +239,19 @@ class BatchReader:
                 return self._after(error, kind, items, halve)
         except PermissionDenied as error:
             self._drop_ahead()
-            self._session.begin()
+            self._restart()
             fix = self._session.remedy(kind) or error.fix
             self._record.denied.append(Unseen(kind, "", error.message, fix))
             return []
 
     def _table(self, kind: str, items: Sequence[Item]) -> pa.Table:
-        return self._session.build(kind, items, self._ahead.pop(kind).result())
+        received = self._ahead.pop(kind).result()
+        self._fill(items)
+        return self._session.build(kind, items, received)
 
     def _drop_ahead(self) -> BaseException | None:
         """The transaction is lost, and with it what is being received; how that failed."""
-        ahead, self._ahead = list(self._ahead.values()), {}
+        ahead, self._ahead, self._waiting = list(self._ahead.values()), {}, []
         ended: BaseException | None = None
         for future in reversed(ahead):
             if not future.cancel():
@@ -242,15 +266,12 @@ class BatchReader:
         if isinstance(error, Broken) and len(items) > 1:
             return self._without(error.names, kind, items, halve)
         if isinstance(error, SourceLocked):
-            self._one_object(error, kind, items)
-            if len(items) == 1:
-                return self._errored(kind, items[0], error.message)
-        elif not isinstance(error, Oversized):
-            if not halve or getattr(error, "systemic", False):
-                raise error
-            if len(items) == 1:
-                return self._single(kind, items[0])
-        self._session.begin()
+            self._unless_catalogue(error, kind, items)
+        elif not isinstance(error, Oversized) and (not halve or getattr(error, "systemic", False)):
+            raise error
+        if len(items) == 1:
+            return self._single(kind, items[0])
+        self._restart()
         half = len(items) // 2
         return [*self._part(kind, items[:half], halve), *self._part(kind, items[half:], halve)]
 
@@ -258,7 +279,7 @@ class BatchReader:
         self, names: Collection[tuple[str, str]], kind: str, items: Sequence[Item], halve: bool
     ) -> list[pa.Table]:
         """The broken ones one by one, the rest together."""
-        self._session.begin()
+        self._restart()
         broken = [item for item in items if (item.schema, item.name) in names]
         if len(self._session.present(self._per, broken)) < len(broken) and not halve:
             raise SourceMoved
@@ -266,20 +287,19 @@ class BatchReader:
         rest = [item for item in items if (item.schema, item.name) not in names]
         return alone + (self._part(kind, rest, halve) if rest else [])
 
-    def _one_object(self, error: SourceLocked, kind: str, items: Sequence[Item]) -> None:
+    def _unless_catalogue(self, error: SourceLocked, kind: str, items: Sequence[Item]) -> None:
         """Raises when not one object is locked, but what all of them are read from."""
-        self._locked += 1
-        if self._locked > LOCKED_IN_BATCH:
-            raise error
-        if self._locked > 1:
+        probes = {items[0], items[len(items) // 2], items[-1]}
+        if self._probed or len(probes) == 1:
             return
-        for item in (items[0], items[-1]):
-            self._session.begin()
+        self._probed = True
+        for item in probes:
+            self._restart()
             try:
                 self._session.receive(kind, [item])
             except SourceLocked:
                 continue
-            except StatementFailed:
+            except (Oversized, StatementFailed):
                 pass
             return
         raise error
@@ -296,27 +316,35 @@ class BatchReader:
 
     def _single(self, kind: str, item: Item) -> list[pa.Table]:
         """The last word on one object: gone, read after all, or broken."""
-        reason = "It changed whenever it was read."
+        reason = CHANGED
         for _ in range(TRIES_OF_ONE):
             self._check()
-            self._session.begin()
-            present = self._session.present(self._per, [item])
+            self._restart()
+            found = self._session.present(self._per, [item])
+            # Another of the same name is read for itself.
+            present = [i for i in found if i.id == item.id or i.id not in self._ids]
             if not present:
-                reason = "It was dropped while it was read."
+                reason = DROPPED
                 break
             try:
                 return [self._alone(kind, present)]
             except SourceMoved:
                 continue
+            except Oversized:
+                reason = TOO_LARGE
+                break
             except (SourceLocked, StatementFailed) as error:
+                self._locked += isinstance(error, SourceLocked)
+                if self._locked > LOCKED_IN_BATCH * TRIES_OF_ONE:
+                    raise
                 reason = error.message
         return self._errored(kind, item, reason)
 
     def _errored(self, kind: str, item: Item, reason: str) -> list[pa.Table]:
-        self._session.begin()
+        self._restart()
         self._record.errored.append(Errored(kind, item.schema, item.name, reason))
         return []
 
 
 def _first(kind: str) -> int:
-    return READ_FIRST.index(kind) if kind in READ_FIRST else len(READ_FIRST)
+    return (*READ_FIRST, kind).index(kind)

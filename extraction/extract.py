@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
-from extraction.batch import BatchReader, Threads
+from extraction.batch import BatchReader
 from extraction.connection import Load, Options, Session
 from extraction.connection import Stopped as Stopped
 from extraction.errors import SourceChanged
@@ -31,6 +31,7 @@ from extraction.snapshot.ledger import (
 from extraction.snapshot.manifest import Finished as Finished
 from extraction.snapshot.manifest import finish as finish
 from extraction.storage import Storage
+from extraction.threads import Threads
 
 PACE_STEP = 0.1
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from extraction.connection import Session
 from extraction.parsers import Parsers, Reference, Text
 from extraction.snapshot.ledger import Errored
 from extraction.tables import from_rows
@@ -94,3 +95,22 @@ def _views(relations: Sequence[pa.Table]) -> Iterator[tuple[str, str, str | None
         for schema, name, kind, text in zip(*(table[n].to_pylist() for n in names), strict=True):
             if kind in VIEWS:
                 yield schema, name, text
+
+
+class Spellings:
+    """How a source spells what texts name in any case; its relations are asked for once."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._known: Spelling | None = None
+
+    def of(self, columns: Iterable[pa.Table]) -> Spelling:
+        """With the columns of a batch."""
+        if self._known is None:
+            self._known = Spelling(MEANS_ALSO.get(self._session.view_dialect, ""))
+            found = self._session.inventory("relations")
+            self._known.learn((item.schema, item.name) for item in found)
+        self._known.columns.clear()
+        for table in columns:
+            self._known.learn_columns(table)
+        return self._known

@@ -34,6 +34,8 @@ SSL_REQUEST = struct.pack("!ii", 8, 80877103)
 LOGIN_STATEMENTS = 7
 # A batch that answers with more is halved, so that memory stays bounded.
 LARGEST_READ = 32 * 2**20
+# One object that is larger than this is named instead.
+LARGEST_OBJECT = 64 * 2**20
 
 
 def open_session(
@@ -146,13 +148,13 @@ class PostgreSQLSession(BaseSession):
         planned = {(item.schema, item.name) for item in items}
         found = _items(self._fetch(sql.BY_ID[per], ids=_ids(items)))
         kept = [item for item in found if (item.schema, item.name) in planned]
-        missing = planned - {(item.schema, item.name) for item in kept}
-        if missing:
-            names = sorted(missing)
+        ids = {item.id for item in kept}
+        names = sorted({(item.schema, item.name) for item in items if item.id not in ids})
+        if names:
             again = self._fetch(
                 sql.BY_NAME[per], schemas=[n[0] for n in names], names=[n[1] for n in names]
             )
-            kept = in_order([*kept, *_items(again)])
+            kept = in_order([*kept, *(item for item in _items(again) if item.id not in ids)])
         return kept
 
     def _unchanged(self, per: Per, items: Sequence[Item]) -> bool:
@@ -217,7 +219,7 @@ class PostgreSQLSession(BaseSession):
         begins = self._driver.info.transaction_status == TransactionStatus.IDLE
         with self._running(ahead=True):
             self._statements += 1 + begins
-            most = LARGEST_READ if len(items) > 1 else None
+            most = LARGEST_READ if len(items) > 1 else LARGEST_OBJECT
             data, rows = copied(self._driver, statement, most)
         self._rows += rows
         return Received(data, self._transaction)

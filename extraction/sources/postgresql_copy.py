@@ -58,8 +58,6 @@ def _received(pgconn: PGconn, data: bytearray, most: int | None) -> PQGen[int]:
             if len(data) > limit:
                 raise Oversized
             yield from _more(pgconn)
-    if len(data) > limit:
-        raise Oversized
     failed = None
     while True:
         while pgconn.is_busy():
@@ -71,6 +69,8 @@ def _received(pgconn: PGconn, data: bytearray, most: int | None) -> PQGen[int]:
             failed = result
     if failed is not None:
         raise error_from_result(failed, encoding="utf-8")
+    if len(data) > limit:
+        raise Oversized
     return rows
 
 

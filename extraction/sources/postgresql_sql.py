@@ -3,8 +3,7 @@
 A row begins with the id of what it belongs to, whose names the session knows; the
 other columns come in the order of extraction/catalog.py. Rows come in no particular
 order: names of one database sort differently in other encodings, so the session
-sorts. The texts are built from constants of this file. search_path is empty, `pg_catalog` is always searched, and `%(ids)s` is an
-array of object ids. Doubled percent signs are the driver's.
+sorts. The texts are built from constants of this file. `%(ids)s` is an array of object ids.
 """
 
 # ruff: noqa: S608
@@ -200,6 +199,8 @@ select i.indrelid::int8, i.indexrelid::int8, ic.relname, i.indkey, i.indclass, i
   i.indisunique, m.amname, pg_get_expr(i.indpred, i.indrelid),
   case when i.indexprs is not null or i.indpred is not null or i.indnkeyatts <> i.indnatts
       or ic.reloptions is not null or ic.relkind <> 'i' or i.indoption::text ~ '[1-9]' {{odd_index}}
+      or (m.amname <> 'btree' and exists (select from pg_attribute a
+        where a.attrelid = i.indexrelid and a.attoptions is not null))
     then coalesce(pg_get_indexdef(i.indexrelid), '') end
 from pg_index i
 join pg_class ic on ic.oid = i.indexrelid
