@@ -14,11 +14,12 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from queue import Empty, LifoQueue
+from threading import Timer
 from typing import Any, NamedTuple
 
 from extraction.errors import SurveyorError
@@ -35,7 +36,8 @@ START_LIMIT = 60.0
 MEMORY = 2**30
 FRAMES = 10_000
 MOST_CHILDREN = 4
-CHUNK = 16
+# Texts that are handed out together, and their characters: a pipe holds so much unread.
+CHUNK, CHUNK_CHARACTERS = 16, 2**15
 TICK = 0.1
 READY = "ready"
 
@@ -124,6 +126,19 @@ class _Child:
         self._process.start()
         theirs.close()
 
+    def give(self, dialect: str, texts: list[Text]) -> None:
+        """Does not wait for the child, but for a text that no pipe holds: then so long at most."""
+        guard = Timer(START_LIMIT, self._process.kill)
+        guard.daemon = True
+        if sum(len(text.text) for text in texts) > CHUNK_CHARACTERS:
+            guard.start()
+        try:
+            # A child that has died meanwhile says so when it is listened to.
+            with suppress(OSError):
+                self.connection.send((dialect, texts))
+        finally:
+            guard.cancel()
+
     def kill(self) -> None:
         self._process.kill()
         self._process.join()
@@ -151,8 +166,7 @@ class _Reading:
 
     def __init__(self, parsers: Parsers, dialect: str, texts: Sequence[Text]) -> None:
         self._parsers, self._dialect, self._texts = parsers, dialect, texts
-        numbers = range(len(texts))
-        self._left = deque(list(numbers[n : n + CHUNK]) for n in numbers[::CHUNK])
+        self._left = deque(_chunks(texts))
         self._held: dict[Connection, tuple[_Child, deque[int]]] = {}
         self._since: dict[Connection, float] = {}
         self._second: set[int] = set()
@@ -171,9 +185,7 @@ class _Reading:
             numbers = self._left.popleft()
             self._held[child.connection] = child, deque(numbers)
             self._since[child.connection] = time.monotonic()
-            # A child that has died meanwhile says so when it is listened to.
-            with suppress(OSError):
-                child.connection.send((self._dialect, [self._texts[n] for n in numbers]))
+            child.give(self._dialect, [self._texts[n] for n in numbers])
 
     def collect(self) -> bool:
         """Whether a text is through."""
@@ -227,6 +239,20 @@ class _Reading:
             child.kill()
             self._parsers.give_back(None)
         self._held.clear()
+
+
+def _chunks(texts: Sequence[Text]) -> Iterator[list[int]]:
+    """Numbers of texts that are handed out together: few, and no more than a pipe holds."""
+    chunk: list[int] = []
+    characters = 0
+    for number, text in enumerate(texts):
+        characters += len(text.text)
+        if chunk and (len(chunk) == CHUNK or characters > CHUNK_CHARACTERS):
+            yield chunk
+            chunk, characters = [], len(text.text)
+        chunk.append(number)
+    if chunk:
+        yield chunk
 
 
 def _serve(connection: Connection, read: str, limit: float) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from extraction import parsers as module
+from extraction.connection import Stopped
 from extraction.parsers import Parsers, ParsersBroken, Text
 
 OBEY = "tests.extraction.parse_hooks:obey"
@@ -191,3 +192,22 @@ def test_dialects_that_fold_case_are_those_that_the_parser_knows_as_such() -> No
     strategies = {name: Dialect.get_or_raise(name).normalization_strategy for name in ANY_CASE}
     assert set(strategies.values()) == {NormalizationStrategy.CASE_INSENSITIVE}
     assert module.MOST_CHILDREN >= Parsers().count >= 1
+
+
+def test_a_frozen_child_keeps_nobody_from_stopping() -> None:
+    parsers = Parsers(1)
+    parsers.read("mysql", [Text("s", "select a from t")])
+    child = parsers.take(1)
+    assert child is not None
+    os.kill(child._process.pid or 0, signal.SIGSTOP)
+    parsers.give_back(child)
+    end = time.monotonic() + 0.5
+
+    def stopped() -> None:
+        if time.monotonic() > end:
+            raise Stopped
+
+    texts = [Text("s", f"select {n}," + "a," * 20_000 + "a from t") for n in range(32)]
+    with pytest.raises(Stopped):
+        parsers.read("mysql", texts, stopped)
+    parsers.close()
