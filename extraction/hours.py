@@ -15,7 +15,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 WINDOW = re.compile(r"(\d\d?):(\d\d)(?::(\d\d))?\s*[-–]\s*(\d\d?):(\d\d)(?::(\d\d))?")
 MOST_WINDOWS = 6
-AHEAD = 9  # days: a week, and a window on either side of it
+# Days: two weeks, since a weekly window may lie within a change of the clocks, and a day more.
+AHEAD = 16
 
 HOURS_WRONG = "Write hours as 22:00-06:00; several with commas between them."
 DAYS_WRONG = "Write days as mon-fri or sat,sun."
@@ -42,7 +43,8 @@ class AllowedHours:
         """When reading may go on; None while it is allowed."""
         if not self.windows or self._closes(now) is not None:
             return None
-        return min(start for start, _ in self._spans(now) if start > now)
+        later = self._moment(now.astimezone(self.zone).date() + timedelta(days=AHEAD), time(0))
+        return min((start for start, _ in self._spans(now) if start > now), default=later)
 
     def closes_at(self, now: datetime) -> datetime | None:
         """When the reading that is allowed now has to stop; None for never, or if it is not."""

@@ -16,7 +16,6 @@ from dashboard.live.board import Board, Source
 from dashboard.live.verdict import RowFacts, Tone, Verdict
 from dashboard.models import Run
 from dashboard.story import Line
-from extraction.hours import InvalidHours
 from workers.contract import Load, Progress, ShardPlan
 
 NO_LOAD: dict[str, Any] = {**asdict(Load()), "exact": False}
@@ -255,7 +254,7 @@ def _closed(run: Run, now: float) -> str:
         return ""
     try:
         return options.allowed_hours().sentence(datetime.fromtimestamp(now, UTC))
-    except InvalidHours:
+    except ValueError:
         return ""
 
 

@@ -157,6 +157,13 @@ def test_what_matched_nothing_is_said_at_the_end():
     )
 
 
+def test_a_weekly_window_within_the_change_of_the_clocks_is_drawn_too():
+    sunday = datetime(2026, 3, 22, 12, tzinfo=UTC).timestamp()
+    options = {"hours": "02:00-03:00", "days": "sun", "timezone": "Europe/Berlin"}
+    row = a_row(input={"source": {"options": options}})
+    assert picture.row_facts(row, 1, sunday).closed == "until Sunday 02:00 (Europe/Berlin)"
+
+
 def test_outside_the_allowed_hours_there_is_no_time_left_to_tell():
     spent = Load(sessions=1, statements=9)
     back = {"done": 50, "state": "waiting", "load": spent, "load_before": spent}

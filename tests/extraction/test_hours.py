@@ -29,6 +29,8 @@ def utc(text: str) -> datetime:
         # 02:30 does not exist that day; what begins there begins when the clock says 03:30.
         ("02:30-04:00", "", "Europe/Berlin", "2026-03-29 01:29", "2026-03-29 01:30", None),
         ("02:30-03:00", "", "Europe/Berlin", "2026-03-29 00:00", "2026-03-30 00:30", None),
+        # A weekly window that does not exist that Sunday opens a week later.
+        ("02:00-03:00", "sun", "Europe/Berlin", "2026-03-22 12:00", "2026-04-05 00:00", None),
         # The day is that of the start: Friday's window reaches into Saturday.
         ("22:00-06:00", "mon-fri", "UTC", "2026-07-04 05:00", None, "2026-07-04 06:00"),
         ("22:00-06:00", "mon-fri", "UTC", "2026-07-04 07:00", "2026-07-06 22:00", None),
