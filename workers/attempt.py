@@ -95,7 +95,7 @@ class Attempt:
         )
         self._stopping = threading.Event()
         self._session: Session | None = None
-        # Whether a session was open, and whether an earlier attempt may still have one.
+        # Whether a session was open, and whether none but that one can be open in the source.
         self._opened, self._alone = False, self.number == 1 or phase == "finish"
         structlog.contextvars.bind_contextvars(
             run=run_id, shard=shard, attempt=self.number, worker=needs.worker
@@ -119,16 +119,24 @@ class Attempt:
             if self.lost_worker and self.earlier:
                 await asyncio.sleep(SETTLE)
                 self.meter.hear(await self.needs.publisher.last(self.earlier))
-            return await self._work(work)
+            return await self._try(work)
         except asyncio.CancelledError:
             details = activity.cancellation_details()
             if details and details.worker_shutdown:
                 raise self._handed_over() from None
             log.info("attempt stopped", reason="cancelled or superseded")
+            if not self._alone:
+                raise _unproven(self.record) from None
             if details and details.cancel_requested and self.record.phase != "finish":
                 self._give_back()
                 raise GaveBack from None
             raise
+        finally:
+            beats.cancel()
+
+    async def _try(self, work: Callable[[], Result]) -> Result:
+        try:
+            return await self._work(work)
         except SurveyorError as error:
             raise await self._failed(error) from None
         except ApplicationError:
@@ -138,8 +146,6 @@ class Attempt:
                 "attempt failed unexpectedly", error=type(error).__name__, frames=where(error)
             )
             raise await self._failed(unexpected(error)) from None
-        finally:
-            beats.cancel()
 
     def finished(self) -> None:
         """The last record of an attempt that did its work."""
@@ -263,6 +269,7 @@ class Attempt:
         )
 
     async def _failed(self, error: SurveyorError) -> ApplicationError:
+        self._alone = self._proves(error)
         if error.retry != "never":
             # A superseded attempt sees its session ended by the next one; a beat tells it so,
             # and the cancel that follows replaces this failure.

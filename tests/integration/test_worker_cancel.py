@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import timedelta
 from typing import Any
 
@@ -21,6 +21,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from extraction import extract
 from extraction.connection import AddressPolicy, Credentials, Options, Target, open_session
+from extraction.selection import Selection
 from tests.integration.fleet import PASSWORD, Cast, Proxy, Started, a_source, sessions, until
 from tests.integration.test_worker_histories import replays
 from workers import contract, workflows
@@ -303,6 +304,52 @@ async def test_a_source_that_is_cut_off_confirms_no_cancel(
         assert await cancelled(run)
         assert "It could not be told" in await told(run, "session_unknown")
         assert await told(run, "cancelled") == "Cancelled."
+
+
+class Beats:
+    """An attempt after one that went silent, in a worker of its own; it beats by hand only."""
+
+    def __init__(self, injected: Needs, earlier: contract.Progress | None = None) -> None:
+        settings = injected.settings.model_copy(update={"heartbeat_interval": 60.0})
+        self._plan = Activities(replace(injected, settings=settings)).plan
+        details = [asdict(earlier)] if earlier else []
+        self._environment = ActivityEnvironment()
+        self._environment.info = replace(
+            ActivityEnvironment.default_info(), attempt=2, heartbeat_details=details
+        )
+        self._environment.on_heartbeat = lambda *_: self._count()
+        self.seen = 0
+
+    def _count(self) -> None:
+        self.seen += 1
+
+    async def stopped_after(self, beats: int, task: RunInput) -> ApplicationError:
+        running = asyncio.create_task(self._environment.run(self._plan, task))
+        await until(lambda: self.seen >= beats)
+        self._environment.cancel(activity.ActivityCancellationDetails(cancel_requested=True))
+        with pytest.raises(ApplicationError) as ended:
+            await running
+        return ended.value
+
+
+async def test_an_attempt_stopped_before_it_has_a_session_promises_nothing(
+    cast: Cast, injected: Needs
+) -> None:
+    run_id = "11111111-0000-4000-8000-000000000004"
+    silent = contract.Progress(run_id, "plan", contract.PLAN_SHARD, 1, "frozen")
+    beats = Beats(injected, silent)
+    ended = await beats.stopped_after(1, RunInput(run_id, cast.source, Selection()))
+    assert ended.type == contract.CANCEL_UNPROVEN
+
+
+async def test_nor_does_one_that_the_source_has_not_let_in(
+    cast: Cast, injected: Needs, settings_env: Any, target: Target
+) -> None:
+    run_id = "11111111-0000-4000-8000-000000000005"
+    away = a_source(settings_env.web, replace(target, port=1), PASSWORD)
+    # The third beat is that of an attempt that has failed.
+    ended = await Beats(injected).stopped_after(3, RunInput(run_id, away, Selection()))
+    assert ended.type == contract.CANCEL_UNPROVEN
 
 
 async def test_a_cancelled_check_leaves_the_source(
