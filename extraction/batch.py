@@ -119,9 +119,9 @@ class BatchReader:
         """The right to list was lost since the plan."""
         batch = self._plan.batches[number]
         self._session.begin()
-        fix = self._session.remedy(batch.per) or error.fix
+        fixes = self._session.remedy(batch.per)
         kinds = self._plan.kinds_of(batch.per)
-        denied = [Unseen(kind, "", error.message, fix) for kind in kinds]
+        denied = [Unseen.mended_by(fixes, k, "", error.message, error.fix) for k in kinds]
         self._session.end()
         return BatchRecord(number, len(batch.items), denied=denied)
 
@@ -226,8 +226,10 @@ class BatchReader:
         left = [schema for schema in schemas if said.isdisjoint(("", schema))]
         if left:
             self._session.begin()
-            fix = self._session.remedy("relations")
-            self._record.denied.extend(Unseen(KIND, schema, NOT_SHOWN, fix) for schema in left)
+            fixes = self._session.remedy("relations")
+            self._record.denied.extend(
+                Unseen.mended_by(fixes, KIND, schema, NOT_SHOWN) for schema in left
+            )
 
     def _kind(self, kind: str, items: Sequence[Item], halve: bool) -> list[pa.Table]:
         """Nothing when the source refuses the kind."""
@@ -240,8 +242,8 @@ class BatchReader:
         except PermissionDenied as error:
             self._drop_ahead()
             self._restart()
-            fix = self._session.remedy(kind) or error.fix
-            self._record.denied.append(Unseen(kind, "", error.message, fix))
+            fixes = self._session.remedy(kind)
+            self._record.denied.append(Unseen.mended_by(fixes, kind, "", error.message, error.fix))
             return []
 
     def _table(self, kind: str, items: Sequence[Item]) -> pa.Table:

@@ -117,16 +117,34 @@ class Load:
         )
 
 
+BY_HAND = "A name holds invisible characters: grant by hand what is lacking there."
+
+
 @dataclass(frozen=True)
 class Unseen:
     """Rows or texts of a kind that the source refuses, or hides so that nobody can tell whether
     all of them are there. No `schema` means in every one; `fix` is what its owner can do,
-    a statement where there is one."""
+    `fixes` the same as statements, each whole, where statements do it."""
 
     kind: str
     schema: str = ""
     reason: str = ""
     fix: str = ""
+    fixes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        # From JSON comes a list.
+        object.__setattr__(self, "fixes", tuple(self.fixes))
+
+    @classmethod
+    def mended_by(
+        cls, statements: Sequence[str], kind: str, schema: str, reason: str, otherwise: str = ""
+    ) -> Self:
+        """`otherwise` is the advice where no statement is known. Names come from the source and
+        statements are pasted: one with a character that does not show is not given."""
+        fixes = tuple(one for one in statements if one.isprintable())
+        lines = [*fixes, BY_HAND] if len(fixes) < len(statements) else fixes
+        return cls(kind, schema, reason, "\n".join(lines) or otherwise, fixes)
 
 
 @dataclass(frozen=True)
@@ -216,7 +234,7 @@ class Session(Protocol):
         """What the role may not do in these schemas, though all that is read is shown to it.
         Asked once, after the inventory; one statement."""
 
-    def remedy(self, of: str) -> str:
+    def remedy(self, of: str) -> list[str]:
         """After a refusal of a kind: the statements that would grant it, or nothing."""
 
     def begin(self) -> None:

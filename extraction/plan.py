@@ -87,8 +87,12 @@ def _inventory(
             if per == "schemas":
                 raise
             session.begin()
-            fix = session.remedy(per) or error.fix
-            unseen += [Unseen(k, "", error.message, fix) for k in kinds if per_of(k) == per]
+            fixes = session.remedy(per)
+            unseen += [
+                Unseen.mended_by(fixes, kind, "", error.message, error.fix)
+                for kind in kinds
+                if per_of(kind) == per
+            ]
     unseen += session.unseen(kinds)
     session.end()
     return everything, unseen

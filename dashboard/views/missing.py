@@ -11,6 +11,7 @@ from django.conf import settings
 
 from dashboard.models import Run
 from dashboard.templatetags.surveyor import reveal
+from extraction.connection import BY_HAND
 from extraction.errors import SurveyorError
 from extraction.snapshot.reader import open_snapshot
 from extraction.storage import open_storage
@@ -120,19 +121,18 @@ def missing_from(run: Run) -> Missing:
 
 def _denied(kind: str, schemas: Names, causes: Sequence[dict[str, Any]]) -> Denied:
     own = [cause for cause in causes if cause["kind"] == kind]
-    fixes = list(dict.fromkeys(cause["fix"] for cause in own if cause["fix"]))
-    statements = [line for fix in fixes if _is_sql(fix) for line in fix.splitlines()]
+    found = dict.fromkeys(one for cause in own for one in cause.get("fixes", ()))
+    # Somebody pastes them: nothing in them that does not show, and none in pieces.
+    statements = [one for one in found if one.isprintable()]
+    said = [line for cause in own for line in cause["fix"].splitlines() if line not in found]
+    advice = dict.fromkeys([BY_HAND] if len(statements) < len(found) else said)
     return Denied(
         kind,
         schemas,
         list(dict.fromkeys(reveal(cause["reason"]) for cause in own if cause["reason"])),
-        "\n".join(map(reveal, dict.fromkeys(statements))),
-        [reveal(fix) for fix in fixes if not _is_sql(fix)],
+        "\n".join(statements),
+        [reveal(line) for line in advice],
     )
-
-
-def _is_sql(fix: str) -> bool:
-    return fix.rstrip().endswith(";")
 
 
 def _errored(kind: str, schemas: Names, causes: Iterable[dict[str, Any]]) -> Errored:

@@ -6,6 +6,7 @@ Neither reads its catalogue in a transaction: every statement sees what is there
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
 import time
 from collections.abc import Iterator, Sequence
@@ -204,11 +205,11 @@ class MySQLSession(BaseSession):
             return rights.unseen(kinds, schemas, views, hidden, self.database)
         return found
 
-    def remedy(self, of: str) -> str:
+    def remedy(self, of: str) -> list[str]:
         rights = self._rights()
         schemas = [item.schema for item in self.inventory("schemas")]
         grants = [rights.grant(rights.lacking(of, schema, True), schema) for schema in schemas]
-        return "\n".join(filter(None, grants))
+        return list(dict.fromkeys(itertools.chain.from_iterable(grants)))
 
     def _rights(self) -> Rights:
         statement = sql.GRANTS

@@ -159,7 +159,7 @@ class Rights:
             return "SHOW_ROUTINE"
         return "SHOW CREATE ROUTINE" if self.number >= (11, 3) else "SELECT on mysql.proc"
 
-    def grant(self, rights: Sequence[str], schema: str | None) -> str:
+    def grant(self, rights: Sequence[str], schema: str | None) -> list[str]:
         """The statements that give rights on a schema, or on all of them."""
         lines = []
         plain = [r for r in rights if r not in ("SHOW_ROUTINE", "SELECT on mysql.proc")]
@@ -177,7 +177,7 @@ class Rights:
             lines.append(f"GRANT SHOW_ROUTINE ON *.* TO {self.who};")
         if "SELECT on mysql.proc" in rights and not (schema is None and "SELECT" in plain):
             lines.append(f"GRANT SELECT ON `mysql`.`proc` TO {self.who};")
-        return "\n".join(lines)
+        return lines
 
     def unseen(
         self,
@@ -204,24 +204,24 @@ class Rights:
         if hidden is not None:
             others = len(hidden)
             told = f" InnoDB counts tables that are not listed in {others} schemas."
-        return Unseen(
+        return Unseen.mended_by(
+            self.grant(ordered, None),
             "schemas",
             "",
             f"Whether there are schemas that are not listed cannot be known: {self.product} lists "
             f"those only that the user has a right on, and SHOW GRANTS shows none on all of them."
             f"{told} Without such a right, name the schema in the connection or in the selection.",
-            self.grant(ordered, None),
         )
 
     def _scope(self, kind: str, schema: str, lacking: Sequence[str], hidden: int) -> Unseen:
         told = f" InnoDB counts {hidden} tables there that are not listed." if hidden else ""
-        return Unseen(
+        return Unseen.mended_by(
+            self.grant(lacking, schema),
             kind,
             schema,
             f"Whether all {kind} of this schema are here cannot be known: {self.product} shows "
             f"them whole only to a user with {' and '.join(lacking)}, and SHOW GRANTS does not "
             f"list that.{told}",
-            self.grant(lacking, schema),
         )
 
 

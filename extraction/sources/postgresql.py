@@ -182,14 +182,14 @@ class PostgreSQLSession(BaseSession):
     def notes(self, schemas: Sequence[str]) -> list[Note]:
         return lacks(self._fetch, schemas)
 
-    def remedy(self, of: str) -> str:
+    def remedy(self, of: str) -> list[str]:
         tables, functions = uses(of, self.version_number)
         try:
             found = self._fetch(GRANTS, tables=tables, functions=functions)
         except SurveyorError:
             self.begin()
-            return ""
-        return "\n".join(grant for (grant,) in found)
+            return []
+        return [grant for (grant,) in found]
 
     def fetch(self, statement: str) -> list[tuple[Any, ...]]:
         """One statement of ours, without parameters, under the session's limits."""

@@ -129,9 +129,9 @@ class BaseSession(ABC):
         """A transaction shows one state, where the source has it."""
         return []
 
-    def remedy(self, of: str) -> str:
-        """What the owner of the source can do so that `of`, a kind, is no longer refused."""
-        return ""
+    def remedy(self, of: str) -> list[str]:
+        """What the owner of the source can run so that `of`, a kind, is no longer refused."""
+        return []
 
     def unseen(self, kinds: Sequence[str]) -> list[Unseen]:
         """Nothing is hidden in silence, unless the dialect says otherwise."""

@@ -39,8 +39,11 @@ def scopes(status: str, kind: str, *schemas: str) -> list[dict]:
     return [{"schema": s, "kind": kind, "status": status, "rows": 0} for s in schemas]
 
 
-def cause(kind: str, fix: str = "", schema: str = "", reason: str = "May not.") -> dict:
-    return {"kind": kind, "schema": schema, "reason": reason, "fix": fix}
+def cause(kind: str, *fixes: str, schema: str = "", reason: str = "May not.") -> dict:
+    """Advice is what is no statement."""
+    statements = [fix for fix in fixes if fix.endswith(";")]
+    said = {"fix": "\n".join(fixes), "fixes": statements}
+    return {"kind": kind, "schema": schema, "reason": reason, **said}
 
 
 def articles(text: str) -> list[str]:
@@ -51,7 +54,7 @@ def test_a_denied_kind_has_its_schemas_its_reason_and_its_statements(page):
     names = [f"s{n:02}" for n in range(14)]
     text = page(
         scopes=scopes("denied", "routines", *names) + scopes("denied", "columns", "a"),
-        denied=[cause("routines", GRANT), cause("columns", f"{GRANT}\nGRANT EXECUTE ON x TO y;")],
+        denied=[cause("routines", GRANT), cause("columns", GRANT, "GRANT EXECUTE ON x TO y;")],
     )
     columns, routines = articles(text)
     assert "Denied: columns in 1 schema<" in columns
@@ -72,7 +75,9 @@ def test_a_fix_that_is_no_statement_is_a_sentence(page):
 
 
 def test_several_reasons_of_a_kind_are_each_said_once(page):
-    causes = [cause("relations", GRANT, s, f"Hidden in {s}.") for s in ("a", "b", "a")]
+    causes = [
+        cause("relations", GRANT, schema=s, reason=f"Hidden in {s}.") for s in ("a", "b", "a")
+    ]
     text = page(scopes=scopes("denied", "relations", "a", "b"), denied=causes)
     (article,) = articles(text)
     assert re.findall(r"<p>(Hidden.*?)</p>", article) == ["Hidden in a.", "Hidden in b."]
@@ -124,7 +129,7 @@ def test_a_snapshot_that_cannot_be_read_breaks_no_page(client, viewer):
 def test_names_reasons_and_statements_of_the_source_show_what_hides_in_them(page):
     text = page(
         scopes=scopes("denied", "columns", EVIL) + scopes("errored", "triggers", EVIL),
-        denied=[cause("columns", f"GRANT X TO {EVIL};", reason=f"reason {EVIL}")],
+        denied=[cause("columns", f"Ask {EVIL}.", reason=f"reason {EVIL}")],
         errored=[{"kind": "triggers", "schema": EVIL, "name": EVIL, "reason": EVIL}],
         vanished=[{"of": "relations", "schema": EVIL, "name": EVIL}],
         unmatched=[EVIL],
@@ -133,3 +138,14 @@ def test_names_reasons_and_statements_of_the_source_show_what_hides_in_them(page
     assert EVIL not in text and "or<b>" not in text and "\u202e" not in text
     # one for schemas, reason, twice for the errored name, once for its reason …
     assert text.count(SHOWN) == 9
+
+
+def test_no_statement_is_printed_whose_lines_could_be_taken_apart(page):
+    """The second one's first line is the first one's too: without it the rest would be live."""
+    grant = "GRANT SELECT ON `A\n{}`.* TO `u`@`%`;"
+    evil = [grant.format("x"), grant.format("; DROP DATABASE prod; -- ")]
+    text = page(scopes=scopes("denied", "columns", "a"), denied=[cause("columns", *evil, GRANT)])
+    (article,) = articles(text)
+    (block,) = re.findall(r"<pre[^>]*>(.*?)</pre>", article, re.S)
+    assert block == GRANT and "DROP" not in article
+    assert article.count("grant by hand") == 1

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from extraction.connection import Item, Target
+from extraction.connection import BY_HAND, Item, Target, Unseen
 from extraction.logical import LogicalType
 from extraction.sources import mysql_keys, mysql_rows
 from extraction.sources.mysql import role_script
@@ -147,6 +147,25 @@ def test_a_right_that_was_taken_back_is_named_with_its_grant() -> None:
     found = rights.unseen(["relations", "routines"], ["shop", "other"], set(), None, "")
     assert [(one.kind, one.schema) for one in found] == [("schemas", ""), ("relations", "shop")]
     assert found[1].fix == "GRANT SELECT ON `shop`.* TO `u`@`%`;"
+    assert found[1].fixes == ("GRANT SELECT ON `shop`.* TO `u`@`%`;",)
+
+
+@pytest.mark.parametrize("name", ["A\nx", "A\n; DROP DATABASE prod; -- ", "a\u202eb", "a\x1b[2K"])
+def test_no_statement_is_given_for_a_name_that_hides_something(name: str) -> None:
+    rights = Rights(parsed([]), "`u`@`%`", mariadb=True, number=(10, 11))
+    found = rights.unseen(["columns"], [name, "a;b`c"], set(), None, name)
+    assert [(one.fix, one.fixes) for one in found] == [
+        (BY_HAND, ()),
+        (
+            "GRANT SELECT, SHOW VIEW ON `a;b``c`.* TO `u`@`%`;",
+            ("GRANT SELECT, SHOW VIEW ON `a;b``c`.* TO `u`@`%`;",),
+        ),
+    ]
+
+
+def test_the_other_statements_are_given_all_the_same() -> None:
+    found = Unseen.mended_by(["GRANT a;", "GRANT b\n;"], "columns", "", "Hidden.")
+    assert (found.fix, found.fixes) == (f"GRANT a;\n{BY_HAND}", ("GRANT a;",))
 
 
 @pytest.mark.parametrize("line", [ROOT, "GRANT ALL PRIVILEGES ON *.* TO `u`@`%`"])

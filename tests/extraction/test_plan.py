@@ -34,8 +34,8 @@ class Inventory:
     def unseen(self, kinds: object) -> list[Unseen]:
         return []
 
-    def remedy(self, of: str) -> str:
-        return f"GRANT {of}"
+    def remedy(self, of: str) -> list[str]:
+        return [f"GRANT {of}"]
 
     def inventory(self, per: Per) -> list[Item]:
         return self.items[per]

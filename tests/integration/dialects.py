@@ -205,8 +205,8 @@ class DialectContract:
         refused = reader.run().manifest
         assert refused["status"] == "partial" and refused["denied"]
         assert all(d["reason"] and d["fix"] for d in refused["denied"])
-        lines = [line for d in refused["denied"] for line in d["fix"].splitlines()]
-        place.execute(target, *dict.fromkeys(lines))
+        fixes = [fix for d in refused["denied"] for fix in d["fixes"]]
+        place.execute(target, *dict.fromkeys(fixes))
         granted = replace(reader, run_id=str(uuid.uuid4())).run().manifest
         assert (granted["status"], granted["denied"]) == ("succeeded", [])
 

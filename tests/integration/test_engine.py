@@ -418,8 +418,8 @@ def test_what_the_catalogue_refuses_is_denied_until_it_is_granted(
     reader = replace(many, target=replace(many.target, username=role), password="sees-little")
     try:
         refused = reader.run().manifest
-        for line in {line for d in refused["denied"] for line in d["fix"].splitlines()}:
-            postgres.execute(database, line)
+        for fix in {fix for d in refused["denied"] for fix in d["fixes"]}:
+            postgres.execute(database, fix)
         granted = reader.run().manifest
     finally:
         postgres.execute(database, f"drop owned by {role}")
@@ -428,7 +428,7 @@ def test_what_the_catalogue_refuses_is_denied_until_it_is_granted(
     assert denied == ["columns", "indexes", "routines"]
     assert (refused["status"], refused["completeness"]["denied"]) == ("partial", 3)
     assert refused["counts"]["constraints"] == 400
-    fixes = {denied["kind"]: denied["fix"].splitlines() for denied in refused["denied"]}
+    fixes = {denied["kind"]: denied["fixes"] for denied in refused["denied"]}
     grant = f"GRANT EXECUTE ON FUNCTION pg_catalog.pg_get_expr(pg_node_tree,oid) TO {role};"
     assert fixes["routines"] == [f"GRANT SELECT ON pg_catalog.pg_proc TO {role};"]
     assert fixes["columns"] == [f"GRANT SELECT ON pg_catalog.pg_attrdef TO {role};", grant]

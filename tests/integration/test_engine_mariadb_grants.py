@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from extraction.connection import Target
+from extraction.connection import BY_HAND, Target
 from extraction.selection import Selection
 from extraction.storage import open_storage
 from tests.extraction.engine import Engine, rows_of
@@ -54,8 +54,7 @@ class Reader:
         """After every statement that the run before printed."""
         denied = self.run(*include).manifest["denied"]
         assert denied
-        lines = [line for one in denied for line in one["fix"].splitlines()]
-        self.grant(*dict.fromkeys(lines))
+        self.grant(*dict.fromkeys(fix for one in denied for fix in one["fixes"]))
         return self.run(*include)
 
 
@@ -143,6 +142,20 @@ def test_a_right_on_a_pattern_is_kept_by_the_grant_that_replaces_it(reader: Any)
     fixes = "\n".join(one["fix"] for one in user.run().manifest["denied"])
     assert "GRANT SHOW VIEW, SELECT ON `open\\_`.*" in fixes
     assert user.mended().manifest["status"] == "succeeded"
+
+
+def test_a_name_of_several_lines_puts_nothing_into_the_statements(server: Any, reader: Any) -> None:
+    names = ("`A\nx`", "`A\n; drop database open_; -- x`", "`a;b``c`")
+    server.execute("", *(f"create database {name}" for name in names))
+    try:
+        manifest = reader(*(f"execute on {name}.*" for name in names)).run().manifest
+    finally:
+        server.execute("", *(f"drop database {name}" for name in names))
+    columns = [one for one in manifest["denied"] if one["kind"] == "columns"]
+    assert [one["schema"] for one in columns] == ["A\n; drop database open_; -- x", "A\nx", "a;b`c"]
+    assert [(one["fix"], one["fixes"]) for one in columns[:2]] == [(BY_HAND, [])] * 2
+    assert "`a;b``c`.* TO" in columns[2]["fixes"][0]
+    assert not [fix for one in manifest["denied"] for fix in one["fixes"] if "drop" in fix]
 
 
 def test_a_role_that_is_set_counts(server: Any, reader: Any) -> None:
