@@ -101,14 +101,15 @@ def _inventory(
 def _relevant(
     unseen: Sequence[Unseen], matcher: Matcher, everything: dict[Per, list[Item]], chosen: set[str]
 ) -> list[Unseen]:
-    """Of what is selected. Whether there are more schemas is nothing to a selection that names
-    its schemas and finds them."""
+    """Of what is selected. Whether there are more schemas matters to every kind, but is nothing
+    to a selection that names its schemas and finds them."""
     named = {pattern.plain_schema for pattern in matcher.include}
     found = bool(named) and named <= {item.schema for item in everything["schemas"]}
     return [
         one
         for one in unseen
-        if (one.schema in chosen if one.schema else not (found and one.kind == "schemas"))
+        if one.kind in (*matcher.kinds, "schemas")
+        and (one.schema in chosen if one.schema else not (found and one.kind == "schemas"))
     ]
 
 

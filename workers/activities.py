@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from contextvars import copy_context
 from typing import TypeVar
@@ -144,7 +144,8 @@ class Activities:
 
         finished = await attempt.run(work)
         attempt.finished()
-        _say_finished(attempt, finished)
+        for line in said_at_end(finished):
+            attempt.beater.say(*line)
         await self._close(run.run_id)
         return RunResult(
             finished.status, finished.manifest, finished.counts, finished.completeness, task.load
@@ -314,19 +315,20 @@ def _say_planned(attempt: Attempt, plan: extract.Plan) -> None:
         attempt.beater.say("pattern_unmatched", message)
 
 
-def _say_finished(attempt: Attempt, finished: extract.Finished) -> None:
-    say = attempt.beater.say
+def said_at_end(finished: extract.Finished) -> Iterator[tuple[str, str, str]]:
+    """The lines of the story, as code, message and level."""
     for gap in finished.denied:
-        where = "1 schema" if gap.schemas == 1 else f"{gap.schemas} schemas"
-        say("scope_denied", f"Denied: {gap.kind} in {where}. {gap.reason}".rstrip(), "warning")
+        schemas = "1 schema" if gap.schemas == 1 else f"{gap.schemas} schemas"
+        where = f" in {schemas}" if gap.schemas else ""
+        yield "scope_denied", f"Denied: {gap.kind}{where}. {gap.reason}".rstrip(), "warning"
     for kind, count in finished.errored.items():
         objects = "1 object" if count == 1 else f"{count} objects"
-        say("scope_errored", f"Errored: {kind} of {objects}, named in the manifest.", "warning")
+        yield "scope_errored", f"Errored: {kind} of {objects}, named in the manifest.", "warning"
+    verified = f"Snapshot of {finished.counts.get('relations', 0)} relations verified"
     unseen = finished.completeness.get("denied", 0) + finished.completeness.get("errored", 0)
-    relations = finished.counts.get("relations", 0)
-    if unseen:
-        message = f"Snapshot of {relations} relations verified; {unseen} scopes are not complete."
-        say("finished", message, "warning")
+    if finished.status == "succeeded":
+        yield "finished", f"{verified}; every selected scope is complete.", "info"
+    elif unseen:
+        yield "finished", f"{verified}; {unseen} scopes are not complete.", "warning"
     else:
-        message = f"Snapshot of {relations} relations verified; every selected scope is complete."
-        say("finished", message)
+        yield "finished", f"{verified}; whether the source hides more cannot be known.", "warning"

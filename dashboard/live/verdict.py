@@ -174,6 +174,9 @@ def _moving(count: Counter[Word], shards: Sequence[tuple[int, Verdict]]) -> str:
 
 
 def _partial(row: RowFacts) -> Verdict:
+    if not row.unproven:
+        sentence = "what is listed is proven complete, whether the source hides more is not known"
+        return Verdict("finished", sentence + _without_match(row), "warn")
     scopes = "1 scope is" if row.unproven == 1 else f"{row.unproven} scopes are"
     sentence = f"{scopes} denied or errored, the rest is proven complete"
     return Verdict("finished", sentence + _without_match(row), "warn")

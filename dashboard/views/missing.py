@@ -102,6 +102,9 @@ def missing_from(run: Run) -> Missing:
     schemas: dict[tuple[str, str], list[str]] = defaultdict(list)
     for scope in manifest["scopes"]:
         schemas[scope["status"], scope["kind"]].append(scope["schema"])
+    for cause in manifest.get("denied", []):
+        # What is hidden may have no scope: a schema that is not listed.
+        schemas.setdefault(("denied", cause["kind"]), [])
     found = {key: _names(names) for key, names in sorted(schemas.items())}
     return Missing(
         [_denied(k, n, manifest.get("denied", [])) for (s, k), n in found.items() if s == "denied"],

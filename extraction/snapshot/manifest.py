@@ -42,7 +42,8 @@ class Scope:
 
 @dataclass(frozen=True)
 class Gap:
-    """A kind that is denied: in how many schemas, and why."""
+    """A kind that is denied: in how many schemas, and why. In none: what is hidden may be more
+    than what is listed."""
 
     kind: str
     schemas: int
@@ -104,7 +105,7 @@ def finish(
 def _gaps(document: dict[str, Any]) -> list[Gap]:
     schemas = Counter(s["kind"] for s in document["scopes"] if s["status"] == "denied")
     reasons = {cause["kind"]: cause["reason"] for cause in reversed(document["denied"])}
-    return [Gap(kind, count, reasons.get(kind, "")) for kind, count in schemas.items()]
+    return [Gap(kind, schemas[kind], reasons.get(kind, "")) for kind in {**schemas, **reasons}]
 
 
 def _crash(step: str) -> None:

@@ -149,6 +149,9 @@ def test_a_snapshot_of_a_part_says_so_at_its_head(page):
     text = page()
     assert '<span class="narrowed">without tmp_*</span>' in text
     assert "all selected scopes complete" in text
+    Run.objects.update(status="partial")
+    text = page()
+    assert "scopes complete" not in text and "some schemas may be hidden" in text
 
 
 def test_a_deleted_connection_leaves_its_snapshots_readable(client, viewer, run):

@@ -74,6 +74,13 @@ def test_a_fix_that_is_no_statement_is_a_sentence(page):
     assert "<pre" not in article and "data-copy" not in article
 
 
+def test_a_cause_without_a_scope_is_said_too(page):
+    """Schemas that are not listed, where that kind was not selected or none is listed."""
+    (article,) = articles(page(denied=[cause("schemas", GRANT, reason="Cannot be known.")]))
+    assert "<span>Denied: schemas</span>" in article
+    assert "<p>Cannot be known.</p>" in article and GRANT in article
+
+
 def test_several_reasons_of_a_kind_are_each_said_once(page):
     causes = [
         cause("relations", GRANT, schema=s, reason=f"Hidden in {s}.") for s in ("a", "b", "a")

@@ -75,6 +75,10 @@ def test_a_shard_nobody_has_begun_waits():
             RowFacts("partial", unproven=1),
             "finished: 1 scope is denied or errored, the rest is proven complete",
         ),
+        (
+            RowFacts("partial"),
+            "finished: what is listed is proven complete, whether the source hides more is not known",
+        ),
         (RowFacts("failed", error="The disk is full."), "finished: The disk is full."),
         (RowFacts("cancelled", cancelled_by="ops"), "finished: cancelled by ops"),
         (RowFacts("running"), "waiting: for a worker to begin"),

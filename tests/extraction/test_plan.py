@@ -189,3 +189,14 @@ def test_a_name_that_may_be_in_a_refused_listing_is_not_called_missing(storage: 
     plan = plan_of(storage, Refusing(relations(4, 2)), Selection(["s000.f", "gone.f"]))
     assert plan.unmatched == ["gone.f"]
     assert plan.selected_schemas == ["s000"]
+
+
+def test_what_is_hidden_of_a_kind_that_is_not_selected_is_nothing_to_a_run(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = Inventory(relations(3))
+    hidden = [Unseen("columns", "s000"), Unseen("triggers", "s000"), Unseen("schemas")]
+    monkeypatch.setattr(source, "unseen", lambda kinds: hidden)
+    plan = plan_of(storage, source, Selection(kinds=["columns"]))
+    # A schema that is not listed has columns too.
+    assert [one.kind for one in plan.unseen] == ["columns", "schemas"]

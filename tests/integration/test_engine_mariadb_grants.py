@@ -13,6 +13,7 @@ from extraction.connection import BY_HAND, Target
 from extraction.selection import Selection
 from extraction.storage import open_storage
 from tests.extraction.engine import Engine, rows_of
+from workers.activities import said_at_end
 
 pytestmark = pytest.mark.integration
 
@@ -43,12 +44,15 @@ class Reader:
     def grant(self, *statements: str) -> None:
         self.server.execute("", *statements)
 
-    def run(self, *include: str) -> Any:
+    def engine(self) -> Engine:
         target = Target(
             *("mariadb", self.server.host, self.server.port, self.database, self.name, "disable")
         )
         storage = open_storage(f"file://{self.root / uuid.uuid4().hex}")
-        return Engine(target, "sees-little", storage).run(Selection(list(include)))
+        return Engine(target, "sees-little", storage)
+
+    def run(self, *include: str) -> Any:
+        return self.engine().run(Selection(list(include)))
 
     def mended(self, *include: str) -> Any:
         """After every statement that the run before printed."""
@@ -156,6 +160,20 @@ def test_a_name_of_several_lines_puts_nothing_into_the_statements(server: Any, r
     assert [(one["fix"], one["fixes"]) for one in columns[:2]] == [(BY_HAND, [])] * 2
     assert "`a;b``c`.* TO" in columns[2]["fixes"][0]
     assert not [fix for one in manifest["denied"] for fix in one["fixes"] if "drop" in fix]
+
+
+@pytest.mark.parametrize("grants", [(), ("select, show view on `open\\_`.*",)])
+def test_a_partial_run_without_a_denied_scope_has_its_cause(
+    reader: Any, grants: tuple[str, ...]
+) -> None:
+    engine = reader(*grants).engine()
+    plan = engine.plan(Selection(kinds=["columns"]))
+    finished = engine.finish(plan, [engine.read(plan, shard.id) for shard in plan.shards])
+    assert (finished.status, finished.completeness["denied"]) == ("partial", 0)
+    (denied, end) = said_at_end(finished)
+    assert denied[1].startswith("Denied: schemas. Whether there are schemas that are not listed")
+    assert end[1].endswith("verified; whether the source hides more cannot be known.")
+    assert {denied[2], end[2]} == {"warning"}
 
 
 def test_a_role_that_is_set_counts(server: Any, reader: Any) -> None:
