@@ -46,19 +46,30 @@ document.addEventListener("click", (event) => {
 
 // Shows the fields that the chosen kind of database has; what is hidden is not sent.
 function fit(select) {
-  const { fields, port } = select.selectedOptions[0]?.dataset ?? {};
+  const { fields } = select.selectedOptions[0]?.dataset ?? {};
   if (fields === undefined) return;
   for (const part of select.form.querySelectorAll("[data-only]")) {
     part.hidden = !fields.split(" ").includes(part.dataset.only);
     for (const input of part.querySelectorAll("input, select")) input.disabled = part.hidden;
   }
-  const own = [...select.options].map((option) => option.dataset.port);
-  const box = select.form.elements.namedItem("port");
-  if (port && (!box.value || own.includes(box.value))) box.value = port;
+}
+
+const usualPort = (select) => select.selectedOptions[0]?.dataset.port;
+
+// With another kind the port becomes the usual one of that, unless it is somebody's own.
+function changePort(select) {
+  const port = usualPort(select), box = select.form.elements.namedItem("port");
+  if (!port) return;
+  if (["", "0", select.usual].includes(box.value)) box.value = port;
+  select.usual = port;
 }
 
 for (const select of document.querySelectorAll("select[data-kinds]")) {
-  select.addEventListener("change", () => fit(select));
+  select.usual = usualPort(select);
+  select.addEventListener("change", () => {
+    fit(select);
+    changePort(select);
+  });
   fit(select);
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mimetypes
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from django.template.loader import render_to_string
 from playwright.sync_api import Page, Route, expect
 
 from dashboard.forms import ConnectionForm
+from dashboard.models import Connection
 from tests.e2e.browser import Complaints, chromium, serious_findings
 
 pytestmark = pytest.mark.e2e
@@ -21,7 +23,13 @@ SCRIPT = Path(__file__).parents[2] / "dashboard" / "static" / "page.js"
 @pytest.fixture
 def page(db: None) -> Iterator[Page]:
     """The page that the server draws for a new connection."""
-    html = render_to_string("connections/form.html", {"form": ConnectionForm(), "role_sql": "-"})
+    with drawn(ConnectionForm()) as page:
+        yield page
+
+
+@contextmanager
+def drawn(form: ConnectionForm) -> Iterator[Page]:
+    html = render_to_string("connections/form.html", {"form": form, "role_sql": "-"})
     complaints = Complaints()
     with chromium() as browser:
         page = browser.new_page()
@@ -68,3 +76,17 @@ def test_the_script_shows_the_fields_of_a_kind_and_sends_no_others(page: Page) -
     page.select_option("#id_dialect", "oracle")
     assert shown(page) == ["host", "port", "database", "username", "password"]
     assert serious_findings(page) == []
+
+
+@pytest.mark.parametrize("port", [8443, 5432])
+def test_the_port_of_a_connection_is_not_touched_until_its_kind_is(db: None, port: int) -> None:
+    """Though it is the usual one of another kind."""
+    stored = Connection(name="lake", dialect="trino", host="h", port=port, database="hive")
+    stored._state.adding = False
+    sent = {"name": "", "dialect": "trino", "host": "h", "port": str(port), "database": "hive"}
+    for form in (ConnectionForm(instance=stored), ConnectionForm(sent, instance=stored)):
+        with drawn(form) as page:
+            page.add_script_tag(path=str(SCRIPT), type="module")
+            expect(page.locator("#id_port")).to_have_value(str(port))
+            page.select_option("#id_dialect", "clickhouse")
+            expect(page.locator("#id_port")).to_have_value(str(port))
