@@ -49,7 +49,8 @@ function fit(select) {
   const { fields } = select.selectedOptions[0]?.dataset ?? {};
   if (fields === undefined) return;
   for (const part of select.form.querySelectorAll("[data-only]")) {
-    part.hidden = !fields.split(" ").includes(part.dataset.only);
+    const own = fields.split(" ");
+    part.hidden = !part.dataset.only.split(" ").some((name) => own.includes(name));
     for (const input of part.querySelectorAll("input, select")) input.disabled = part.hidden;
   }
 }

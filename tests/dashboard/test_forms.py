@@ -472,6 +472,13 @@ def test_a_password_may_be_left_out_where_a_kind_says_so():
     assert service.is_valid(), service.errors
 
 
+def test_a_kind_without_a_user_takes_a_password():
+    sent = {"name": "x", "dialect": "databricks", "host": "dbc.example", "database": "/sql"}
+    bound = ConnectionForm({**sent, "port": "443", "password": "token"})
+    assert bound.is_valid(), bound.errors
+    assert "password" in ConnectionForm({**sent, "port": "443"}).errors
+
+
 @pytest.mark.parametrize("dialect", ["mysql", "mariadb"])
 def test_a_schema_may_be_left_out_where_all_can_be_read(dialect):
     whole = {"name": "x", "dialect": dialect, "host": "m.example", "username": "u"}

@@ -78,6 +78,17 @@ def test_the_script_shows_the_fields_of_a_kind_and_sends_no_others(page: Page) -
     assert serious_findings(page) == []
 
 
+def test_a_kind_with_a_password_and_no_user_sends_the_password(page: Page) -> None:
+    page.add_script_tag(path=str(SCRIPT), type="module")
+    page.select_option("#id_dialect", "databricks")
+    assert shown(page) == ["host", "port", "database", "password"]
+    page.fill("#id_password", "token")
+    sent = page.evaluate(
+        "Object.fromEntries(new FormData(document.querySelector('form[method=post]')))"
+    )
+    assert "username" not in sent and sent["password"] == "token"
+
+
 @pytest.mark.parametrize("port", [8443, 5432])
 def test_the_port_of_a_connection_is_not_touched_until_its_kind_is(db: None, port: int) -> None:
     """Though it is the usual one of another kind."""
