@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -120,9 +121,9 @@ class BatchReader:
         batch = self._plan.batches[number]
         self._session.begin()
         fixes = self._session.remedy(batch.per)
-        kinds = self._plan.kinds_of(batch.per)
-        denied = [Unseen.mended_by(fixes, k, "", error.message, error.fix) for k in kinds]
         self._session.end()
+        why = (error.message, error.fix)
+        denied = [Unseen.mended_by(fixes, k, "", *why) for k in self._plan.kinds_of(batch.per)]
         return BatchRecord(number, len(batch.items), denied=denied)
 
     def _restart(self) -> None:
@@ -297,13 +298,10 @@ class BatchReader:
         self._probed = True
         for item in probes:
             self._restart()
-            try:
-                self._session.receive(kind, [item])
-            except SourceLocked:
-                continue
-            except (Oversized, StatementFailed):
-                pass
-            return
+            with suppress(SourceLocked):
+                with suppress(Oversized, StatementFailed):
+                    self._session.receive(kind, [item])
+                return
         raise error
 
     def _part(self, kind: str, items: Sequence[Item], halve: bool) -> list[pa.Table]:
