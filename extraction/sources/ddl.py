@@ -212,7 +212,7 @@ def _constraints(found: TableText, sql: str, part: Sequence[Word], column: str |
         elif column and kind == "AS" and inside:
             found.generated[column.lower()] = sql[inside[0].start : inside[-1].end]
             place = end
-        elif kind == "DEFAULT":
+        elif kind == "DEFAULT" and part[max(place - 1, 0)].upper != "SET":
             place = end if bracket == place + 1 else place + 1
         if kind in _BEGINS or kind == "FOREIGN":
             name = None

@@ -33,6 +33,8 @@ CONFIG = {
     "enable_external_access": "false",
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
+    # Here, not by a statement: sessions of one process share what was opened first.
+    "lock_configuration": "true",
 }
 _ERRORS: tuple[tuple[str, type[SurveyorError], str], ...] = (
     ("set lock", SourceLocked, "Another process has the file open for writing."),
@@ -92,7 +94,6 @@ class DuckDBSession(FileSession):
     ) -> None:
         super().__init__(connection, target, path, options)
         self._in_transaction = False
-        self.fetch("set lock_configuration = true")
         self.server_version = str(self.fetch("select version()")[0][0]).removeprefix("v")
 
     def inventory(self, per: Per) -> list[Item]:

@@ -217,7 +217,7 @@ class MySQLSession(BaseSession):
             ((roles,),) = self._ask(sql.ROLES)
             if roles and roles != "NONE":
                 # As the server quotes them itself.
-                statement = sql.GRANTS_USING + roles.replace("%", "%%")
+                statement = sql.GRANTS_USING + roles
         grants = parsed(line or "" for (line,) in self._ask(statement))
         return Rights(grants, account(self._user), self.mariadb, self._number)
 

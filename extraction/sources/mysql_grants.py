@@ -67,7 +67,7 @@ def parsed(lines: Iterable[str]) -> Grants:
     for line in lines:
         names = [name.replace("``", "`") for name in _QUOTED.findall(line)]
         found = _GRANT.match(_QUOTED.sub("`", line))
-        if found is None or found[3] not in (None, "TABLE"):
+        if found is None or found[3] not in (None, "TABLE") or found[2] == "PROXY":
             continue
         rights = _rights(found[2])
         # Columns that rights are given on stand before the names.
@@ -75,7 +75,10 @@ def parsed(lines: Iterable[str]) -> Grants:
         if found[4] == "*":
             grants.everywhere |= rights
         elif found[1] == "REVOKE":
-            grants.revoked.setdefault(names[0], set()).update(rights)
+            schema = names[0] if found[4] == "`" else found[4]
+            grants.revoked.setdefault(schema, set()).update(rights)
+        elif found[4] != "`" or found[5] not in ("*", "`"):
+            continue  # Names that are not quoted prove nothing.
         elif found[5] == "*":
             held = grants.schemas.setdefault("@".join(map(quoted, names[1:3])), {})
             held.setdefault(names[0], set()).update(rights)

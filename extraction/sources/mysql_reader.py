@@ -59,6 +59,7 @@ class Reader:
         self._listed: Rows | None = None
         self._tables: dict[tuple[str | None, ...], Row] = {}
         self._stamps: dict[tuple[str | None, ...], Row] = {}
+        self._batch: set[Any] = set()
         self._shared: dict[str, tuple[Sequence[Item], Rows]] = {}
 
     def forget(self) -> None:
@@ -117,14 +118,16 @@ class Reader:
         return [item for item in there if (item.schema, item.name, item.id) in planned]
 
     def _present_tables(self, items: Sequence[Item]) -> Rows:
+        asked = _asked(items)
         found = list(self._read(self._sql.tables(items), items))
         missing = _missing(items, found)
         if missing and self._mariadb:
             found += self._read(self._sql.one_by_one(missing), missing)
         rows_of = {row[:2]: row for row in found}
         self._tables |= rows_of
-        if rows_of.keys() >= self._stamps.keys():
-            self._stamps = {}  # another batch, or the same from its beginning
+        if not asked < self._batch:
+            # Another batch, or the same from its beginning.
+            self._batch, self._stamps = asked, {}
         self._stamps = {name: _stamp(row) for name, row in rows_of.items()} | self._stamps
         return found
 

@@ -50,6 +50,13 @@ def test_foreign_keys_and_when_they_are_checked(said: str, deferrable: str) -> N
     ]
 
 
+def test_a_check_after_set_default_is_one() -> None:
+    assert found("t (a int default (1) references p (a) on delete set default check (b > 0))") == [
+        ("foreign_key", None, ("a",), "", ""),
+        ("check", None, ("b",), "b > 0", ""),
+    ]
+
+
 def test_collations_and_generated_columns() -> None:
     text = table_text(
         "CREATE TABLE t (a text collate nocase, b as (a || ')') stored, c int generated always as"

@@ -9,7 +9,8 @@ import pytest
 from extraction.connection import BY_HAND, Item, Target, Unseen
 from extraction.logical import LogicalType
 from extraction.sources import mysql_keys, mysql_rows
-from extraction.sources.mysql import role_script
+from extraction.sources import mysql_sql as sql
+from extraction.sources.mysql import MySQLSession, role_script
 from extraction.sources.mysql_grants import Rights, parsed
 from extraction.sources.mysql_sql import Statements
 from extraction.sources.mysql_types import logical_type
@@ -110,6 +111,25 @@ def test_names_are_bound_and_never_written() -> None:
     assert "`a'b`.`c``%%s`" in text and text.count("%s") - 1 == len(values) == 4
 
 
+class Asked:
+    """A session's rights alone, with the questions that it asks."""
+
+    mariadb, _user, _number = False, "u@%", (8, 0)
+
+    def __init__(self, roles: str) -> None:
+        self.roles, self.statements = roles, list[str]()
+
+    def _ask(self, statement: str) -> list[tuple[str, ...]]:
+        self.statements.append(statement)
+        return [(self.roles,)] if statement == sql.ROLES else [(ROOT,)]
+
+
+def test_roles_are_asked_for_as_the_server_writes_them() -> None:
+    asked = Asked("`reader`@`%`")
+    assert "SELECT" in MySQLSession._rights(asked).grants.everywhere  # type: ignore[arg-type]
+    assert asked.statements[1].endswith(" USING `reader`@`%`")
+
+
 ROOT = "GRANT SELECT, SHOW VIEW, TRIGGER ON *.* TO `u`@`%`"
 
 
@@ -132,6 +152,11 @@ ROOT = "GRANT SELECT, SHOW VIEW, TRIGGER ON *.* TO `u`@`%`"
         (["GRANT SELECT (`a ON b`), INSERT ON `shop`.`t` TO `u`@`%`"], "shop", set()),
         (["GRANT EXECUTE ON PROCEDURE `shop`.`p` TO `u`@`%`"], "shop", set()),
         (["GRANT `r`@`%` TO `u`@`%`", "GRANT PROXY ON ``@`` TO `u`@`%`"], "shop", set()),
+        (["GRANT PROXY ON 'app'@'10.0.0.1' TO 'u'@'%' WITH GRANT OPTION"], "app", set()),
+        (["GRANT SELECT ON shop.* TO u@`%`", "GRANT INSERT ON shop.t TO u@`%`"], "shop", set()),
+        (["GRANT SELECT ON `shop`.t TO u@h", "GRANT INSERT ON *.* TO u@h"], "shop", {"INSERT"}),
+        ([ROOT, "REVOKE SELECT ON shop.* FROM u@h"], "shop", {"SHOW VIEW", "TRIGGER"}),
+        (["GRANT SELECT ON shop.* TO `shop`@`h`"], "shop", set()),
         (["GRANT SELECT ON `a``b ON c`.* TO `u`@`%`"], "a`b ON c", {"SELECT"}),
     ],
 )

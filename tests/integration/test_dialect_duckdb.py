@@ -87,6 +87,16 @@ def test_nothing_is_written_and_nothing_beside_the_file_is_read(
     assert sorted(place.root.iterdir()) == before
 
 
+def test_two_sessions_at_once_read_the_same_file(place: FilePlace, tmp_path: Path) -> None:
+    engine = engine_for(place, place.new("create table t (id int)"), tmp_path)
+    with engine.session() as one, engine.session() as other:
+        for session in (one, other):
+            session.begin()
+            assert [item.name for item in session.inventory("relations")] == ["t"]
+            with pytest.raises(SurveyorError):
+                session.fetch("set threads = 4")
+
+
 def test_what_is_no_database_is_refused_without_a_word_of_it(place: FilePlace) -> None:
     (place.root / "text.db").write_text("root:x:0:0\n" * 1000)
     target = Target("duckdb", "", 0, "text.db", "", "")
