@@ -32,7 +32,7 @@ from extraction.threads import Threads
 # What is dropped while it is read is no broken object: the batch begins again.
 TRIES_OF_BATCH = 3
 TRIES_OF_ONE = 2
-# More objects than this are not locked one by one: somebody holds the catalogue.
+# After so many locked answers, of parts too, somebody is taken to hold the catalogue.
 LOCKED_IN_BATCH = 50
 # How many kinds are received, or wait to be built, at a time.
 AHEAD = 4
@@ -68,8 +68,8 @@ class BatchReader:
         self._record = BatchRecord(-1, 0)
         self._per: Per = "relations"
         self._ids: set[int] = set()
-        # Objects found locked one by one, and whether it was asked if that is the catalogue.
-        self._locked, self._probed = 0, False
+        # Answers that a lock refused, and for which kind it was asked if that is the catalogue.
+        self._locked, self._probed = 0, ""
         # Whether a later transaction was begun within the batch.
         self._restarted = False
         self._waiting: list[str] = []
@@ -87,7 +87,7 @@ class BatchReader:
     def _once(self, number: int, *, halve: bool) -> BatchRecord:
         self._check()
         batch = self._plan.batches[number]
-        self._locked, self._probed, self._restarted = 0, False, False
+        self._locked, self._probed, self._restarted = 0, "", False
         self._session.begin()
         try:
             present = self._session.present(batch.per, batch.items)
@@ -270,6 +270,8 @@ class BatchReader:
             return self._without(error.names, kind, items, halve)
         if isinstance(error, SourceLocked):
             self._unless_catalogue(error, kind, items)
+            if len(items) == 1 < len(self._ids):
+                return self._errored(kind, items[0], error.message)
         elif not isinstance(error, Oversized) and (not halve or getattr(error, "systemic", False)):
             raise error
         if len(items) == 1:
@@ -292,10 +294,13 @@ class BatchReader:
 
     def _unless_catalogue(self, error: SourceLocked, kind: str, items: Sequence[Item]) -> None:
         """Raises when not one object is locked, but what all of them are read from."""
+        self._locked += 1
+        if self._locked > LOCKED_IN_BATCH:
+            raise error
         probes = {items[0], items[len(items) // 2], items[-1]}
-        if self._probed or len(probes) == 1:
+        if self._probed == kind or len(probes) == 1:
             return
-        self._probed = True
+        self._probed = kind
         for item in probes:
             self._restart()
             with suppress(SourceLocked):
@@ -334,9 +339,6 @@ class BatchReader:
                 reason = TOO_LARGE
                 break
             except (SourceLocked, StatementFailed) as error:
-                self._locked += isinstance(error, SourceLocked)
-                if self._locked > LOCKED_IN_BATCH * TRIES_OF_ONE:
-                    raise
                 reason = error.message
         return self._errored(kind, item, reason)
 
